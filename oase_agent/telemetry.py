@@ -1,0 +1,334 @@
+"""One method for every fact: it moves the metric and writes the log line, so that no two places word it apart.
+
+Levels go by consequence: ERROR means events are lost or a human is needed, WARNING means trouble without loss, INFO
+a change of state. Nothing is logged for every event, and trouble that goes on is logged when it begins, when its
+reason changes and when it ends. No method takes a body, a header or a secret (promise S3).
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from oase_agent.errors import AgentError, Reason
+
+LOGGER_NAME = "oase_agent"
+_TEXT_QUOTED = frozenset(" =\"'\\\t")
+# Seconds; collections and POSTs end between milliseconds on a LAN and the minutes of a time limit.
+_DURATION_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that goes wrong at the moment: a stable reason, and the sentence that was logged."""
+
+    reason: Reason
+    message: str
+
+
+class Telemetry:
+    """Metrics and log lines of one agent. Call its methods from the event loop or from a worker thread alike."""
+
+    def __init__(
+        self, registry: CollectorRegistry | None = None, logger: logging.Logger | None = None
+    ) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._log = logger if logger is not None else logging.getLogger(LOGGER_NAME)
+        self._troubles: dict[str, Trouble] = {}
+        self._collections = Counter(
+            "oase_agent_collections", "Collections that ended", ["setting", "outcome"], registry=self.registry
+        )
+        self._collection_seconds = Histogram(
+            "oase_agent_collection_duration_seconds",
+            "From the request to the commit",
+            registry=self.registry,
+            buckets=_DURATION_BUCKETS,
+        )
+        self._last_success = Gauge(
+            "oase_agent_collection_last_success_timestamp_seconds",
+            "When a collection last succeeded",
+            ["setting"],
+            registry=self.registry,
+        )
+        self._requests = Histogram(
+            "oase_agent_workspace_request_duration_seconds",
+            "Requests to the workspace",
+            ["endpoint", "outcome"],
+            registry=self.registry,
+            buckets=_DURATION_BUCKETS,
+        )
+        self._last_delivery = Gauge(
+            "oase_agent_delivery_last_success_timestamp_seconds",
+            "When events of a setting were last accepted",
+            ["setting"],
+            registry=self.registry,
+        )
+        self._fence_resolved = Counter(
+            "oase_agent_fence_resolved_events",
+            "Events whose answer was lost and that the workspace's position proved stored",
+            ["setting"],
+            registry=self.registry,
+        )
+        self._foreign_writer = Counter(
+            "oase_agent_foreign_writer",
+            "Times the workspace named a group time that is not ours",
+            ["setting"],
+            registry=self.registry,
+        )
+        self._damaged = Counter(
+            "oase_agent_spool_damaged", "Files or batches set aside", ["setting"], registry=self.registry
+        )
+
+    # -- the agent ----------------------------------------------------------------------------------------
+
+    def agent_started(self, version: str, agent_name: str, settings: int) -> None:
+        """The agent runs."""
+        self._info("agent_started", "The agent runs", version=version, agent=agent_name, settings=settings)
+
+    def agent_stopping(self, why: str) -> None:
+        """The agent was asked to stop, or must."""
+        self._info("agent_stopping", "The agent stops", why=why)
+
+    def agent_stopped(self, seconds: float) -> None:
+        """Everything that ran has ended."""
+        self._info("agent_stopped", "The agent has stopped", seconds=round(seconds, 3))
+
+    def task_failed(self, task: str, error: BaseException) -> None:
+        """A part of the agent ended that should not: a defect, so the traceback is wanted."""
+        self._log.error(
+            "A part of the agent failed",
+            exc_info=error,
+            extra={"action": "task_failed", "facts": {"task": task}},
+        )
+
+    def configuration_doubtful(self, warning: str) -> None:
+        """Something in the configuration was corrected or will not do what it seems to."""
+        self._warning("configuration_doubtful", warning)
+
+    def admin_listens(self, host: str, port: int) -> None:
+        """Health, metrics and status can be asked for."""
+        self._info("admin_listens", "Health, metrics and status", host=host, port=port)
+
+    def standing_by(self, directory: str) -> None:
+        """Another process owns the spool."""
+        self._warning(
+            "standing_by", "Another agent owns this spool; waiting for it to end", directory=directory
+        )
+
+    def clock_jumped(self, seconds: float) -> None:
+        """The wall clock moved apart from the monotonic one."""
+        self._warning(
+            "clock_jumped", "The clock jumped; collections were rescheduled", seconds=round(seconds, 1)
+        )
+
+    # -- settings -----------------------------------------------------------------------------------------
+
+    def settings_loaded(self, names: int, origin: str) -> None:
+        """The settings in use changed or were read for the first time."""
+        self._info("settings_loaded", "Settings are in use", settings=names, origin=origin)
+
+    def settings_unavailable(self, error: AgentError) -> None:
+        """The workspace did not give the settings; those in use stay in use."""
+        self._began("settings", error.reason, "settings_unavailable", str(error))
+
+    def settings_answered(self) -> None:
+        """The workspace gave the settings."""
+        if self._ended("settings"):
+            self._info("settings_available", "The workspace gives the settings again")
+
+    def setting_disabled(self, setting: str, reason: str) -> None:
+        """A setting is not collected because of what it says; the others are (promise C5)."""
+        self._error("setting_disabled", reason, setting=setting)
+
+    def setting_unknown(self, setting: str) -> None:
+        """The workspace does not know a name of EVENT_COLLECTION_SETTINGS_NAMES."""
+        self._error(
+            "setting_unknown",
+            "The workspace has no such setting: check EVENT_COLLECTION_SETTINGS_NAMES",
+            setting=setting,
+        )
+
+    # -- collecting ---------------------------------------------------------------------------------------
+
+    def collection_done(self, setting: str, events: int, seconds: float, now: float) -> None:
+        """A collection succeeded, with or without events."""
+        self._collections.labels(setting, "success").inc()
+        self._collection_seconds.observe(seconds)
+        self._last_success.labels(setting).set(now)
+        if self._ended(f"collect {setting}"):
+            self._info("collection_works_again", "The source answers again", setting=setting, events=events)
+
+    def collection_failed(self, setting: str, error: AgentError) -> None:
+        """A collection failed; its cursor stays (promise C1)."""
+        self._collections.labels(setting, error.reason.value).inc()
+        self._began(f"collect {setting}", error.reason, "collection_failed", str(error), setting=setting)
+
+    def collection_skipped(self, setting: str) -> None:
+        """A collection was still running when the next one was due."""
+        self._collections.labels(setting, "skipped").inc()
+
+    def events_refused(self, setting: str, events: int) -> None:
+        """Events hold values that the workspace cannot store; they become dead letters."""
+        self._error(
+            "events_refused",
+            "Events hold values that the workspace cannot store",
+            setting=setting,
+            events=events,
+        )
+
+    def collecting_paused(self, why: str) -> None:
+        """Back-pressure: nothing is collected until the spool has room (promise P7)."""
+        self._warning("collecting_paused", why)
+
+    def collecting_resumed(self) -> None:
+        """The spool has room again."""
+        self._info("collecting_resumed", "The spool has room again")
+
+    # -- delivering ---------------------------------------------------------------------------------------
+
+    def events_delivered(self, setting: str, now: float) -> None:
+        """Events of a setting were accepted."""
+        self._last_delivery.labels(setting).set(now)
+
+    def events_buried(self, setting: str, events: int, reason: str) -> None:
+        """Events became dead letters: they are kept, but will not be delivered by themselves."""
+        self._error(
+            "events_buried", "Events became dead letters", setting=setting, events=events, reason=reason
+        )
+
+    def fence_resolved(self, setting: str, events: int) -> None:
+        """A lost answer was made up for by the workspace's position."""
+        self._fence_resolved.labels(setting).inc(events)
+        self._info("fence_resolved", "The workspace had these already", setting=setting, events=events)
+
+    def foreign_writer(self, setting: str) -> None:
+        """Somebody else posts under our name, or our volume is older than the workspace's history."""
+        self._foreign_writer.labels(setting).inc()
+        self._error(
+            "foreign_writer",
+            "The workspace has a later group time than this agent ever used: another agent posts under the same "
+            "AGENT_NAME, or the volume was restored from an older copy",
+            setting=setting,
+        )
+
+    def workspace_away(self, error: AgentError) -> None:
+        """The workspace does not take requests; collecting goes on."""
+        self._began("workspace", error.reason, "workspace_away", str(error))
+
+    def workspace_back(self) -> None:
+        """The workspace takes requests again."""
+        if self._ended("workspace"):
+            self._info("workspace_back", "The workspace takes requests again")
+
+    def delivery_hindered(self, setting: str, error: AgentError) -> None:
+        """A setting's batches cannot be delivered now, although the workspace takes others."""
+        self._began(f"deliver {setting}", error.reason, "delivery_hindered", str(error), setting=setting)
+
+    def delivery_works_again(self, setting: str) -> None:
+        """A setting's batches are accepted again."""
+        if self._ended(f"deliver {setting}"):
+            self._info("delivery_works_again", "Batches are accepted again", setting=setting)
+
+    def post_limit_lowered(self, limit_bytes: int) -> None:
+        """The workspace, or something before it, refuses requests of the size used so far."""
+        self._warning(
+            "post_limit_lowered", "Requests were too large; smaller ones are sent", limit_bytes=limit_bytes
+        )
+
+    def request_done(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """A request to the workspace ended; `outcome` is a reason or `success`."""
+        self._requests.labels(endpoint, outcome).observe(seconds)
+
+    # -- the volume ---------------------------------------------------------------------------------------
+
+    def spool_damaged(self, setting: str, trouble: str) -> None:
+        """Something on the volume could not be read; it was set aside, and the rest goes on (promise P6)."""
+        self._damaged.labels(setting).inc()
+        self._error("spool_damaged", trouble, setting=setting)
+
+    def volume_failed(self, setting: str, error: AgentError) -> None:
+        """The volume refused a write or a read; memory was forgotten and the disk is believed."""
+        self._began(f"volume {setting}", error.reason, "volume_failed", str(error), setting=setting)
+
+    def volume_works_again(self, setting: str) -> None:
+        """The volume takes writes again."""
+        if self._ended(f"volume {setting}"):
+            self._info("volume_works_again", "The volume works again", setting=setting)
+
+    # -- what is wrong at the moment ----------------------------------------------------------------------
+
+    def trouble_of(self, kind: str, setting: str = "") -> Trouble | None:
+        """Return the present trouble: `collect`, `deliver` or `volume` of a setting, `workspace`, or `settings`."""
+        return self._troubles.get(f"{kind} {setting}" if setting else kind)
+
+    # -- how it is said -----------------------------------------------------------------------------------
+
+    def _began(self, trouble: str, reason: Reason, action: str, message: str, **facts: object) -> None:
+        known = self._troubles.get(trouble)
+        if known is not None and known.reason == reason:
+            return
+        self._troubles[trouble] = Trouble(reason, message)
+        self._warning(action, message, reason=reason.value, **facts)
+
+    def _ended(self, trouble: str) -> bool:
+        return self._troubles.pop(trouble, None) is not None
+
+    def _info(self, action: str, message: str, **facts: object) -> None:
+        self._log.info(message, extra={"action": action, "facts": facts})
+
+    def _warning(self, action: str, message: str, **facts: object) -> None:
+        self._log.warning(message, extra={"action": action, "facts": facts})
+
+    def _error(self, action: str, message: str, **facts: object) -> None:
+        self._log.error(message, extra={"action": action, "facts": facts})
+
+
+def configure_logging(level: str, log_format: str) -> None:
+    """Write the agent's log lines, and the warnings of libraries, to standard output as text or JSON."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_LineFormatter(_as_json if log_format == "json" else _as_text))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger(LOGGER_NAME).setLevel(level)
+
+
+class _LineFormatter(logging.Formatter):
+    """One line a record: time in UTC, level, action, facts, message."""
+
+    def __init__(self, write: Callable[[dict[str, Any]], str]) -> None:
+        super().__init__()
+        self._write = write
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "action": getattr(record, "action", record.name),
+            **getattr(record, "facts", {}),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return self._write(line)
+
+
+def _as_json(line: dict[str, Any]) -> str:
+    return orjson.dumps(line, default=str).decode()
+
+
+def _as_text(line: dict[str, Any]) -> str:
+    shown = [str(line.pop("time")), str(line.pop("level")), str(line.pop("action"))]
+    traceback = line.pop("traceback", None)
+    shown.extend(f"{name}={_quoted(value)}" for name, value in line.items())
+    return " ".join(shown) + (f"\n{traceback}" if traceback else "")
+
+
+def _quoted(value: object) -> str:
+    text = str(value).replace("\n", " ")
+    return orjson.dumps(text).decode() if not text or _TEXT_QUOTED & set(text) else text
