@@ -1,0 +1,213 @@
+"""The format of an `out` file: batches as JSON lines, and a footer that makes the collection whole.
+
+    out.<first>-<last>.<epoch>.jsonl
+
+    {"seq":5,"ft":1700000010,"n":2,"ev":[{…},{…}],"crc":"9a0b1c2d"}
+    {"seq":6,"ft":0,"n":1,"refused":[{"why":"…","event":"…"}],"crc":"…"}
+    {"v":1,"first":5,"last":6,"events":3,"size":1234,"ft":1700000010,"collected":42,
+     "cursor":{"time":1700000009,"event":{…}},"ids":[[482000,"<base64>"]],"crc":"…"}
+
+A batch is numbered by `seq`, without gaps within a setting. `ft` is its group time before the queue's shift;
+`ev` is the JSON array exactly as it goes into the POST, so that delivering never decodes it. A `refused` batch
+holds events that the workspace cannot store, as text, because they may not be valid JSON; it is never posted.
+
+The footer tells the state after the whole file: the cursor, the new known ids, the last group time and how many
+events were ever collected. `size` is where the footer starts. A file without a valid footer does not count.
+`crc` is CRC-32 over the bytes before `,"crc":`, so every line stays JSON and nothing is serialized again to check.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from oase_agent.disk import Disk
+from oase_agent.model import Cursor
+from oase_agent.spool.id_run import PackedIds
+
+FORMAT_VERSION = 1
+
+_CRC_TAIL_BYTES = len(',"crc":"00000000"}\n')
+_BATCH_HEAD = re.compile(rb'\{"seq":(\d+),"ft":(\d+),"n":(\d+),"(ev|refused)":')
+_NAME = re.compile(r"out\.(\d{10,})-(\d{10,})\.(\d{6,})\.jsonl")
+# A footer is usually a few hundred bytes; the first look at a file's end takes this much.
+_FOOTER_LOOK_BYTES = 8 * 1024
+
+
+class Damage(Exception):
+    """A line or file that is not what was once written; the text says what is wrong, without content."""
+
+
+class NewerFormat(Exception):
+    """A file of a newer version of this agent: it is left untouched, and its setting is not worked on."""
+
+    def __init__(self, version: object) -> None:
+        super().__init__(f"written in format {version!r} by a newer agent; this one knows {FORMAT_VERSION}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """The three numbers of an `out` file's name."""
+
+    first: int
+    last: int
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"out.{self.first:010}-{self.last:010}.{self.epoch:06}.jsonl"
+
+    @classmethod
+    def parse(cls, name: str) -> "FileName | None":
+        """Return the numbers, or None for a name of another kind."""
+        match = _NAME.fullmatch(name)
+        return cls(*map(int, match.groups())) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One line of an `out` file. `events` is a JSON array; with `is_refused` it is a list of reasons and texts."""
+
+    seq: int
+    group_time: int
+    count: int
+    events: bytes
+    is_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What is true after a file: see the module's text. `ids` pairs an epoch hour with packed id keys in base64."""
+
+    first: int
+    last: int
+    events: int
+    size: int
+    group_time: int
+    collected: int
+    cursor: Cursor
+    ids: tuple[PackedIds, ...] = ()
+
+
+def batch_line(seq: int, group_time: int, events: Sequence[bytes]) -> bytes:
+    """Return the line of a batch of events."""
+    head = b'{"seq":%d,"ft":%d,"n":%d,"ev":[' % (seq, group_time, len(events))
+    return _sealed(b"".join((head, b",".join(events), b"]")))
+
+
+def refused_line(seq: int, refused: Sequence[tuple[str, str]]) -> bytes:
+    """Return the line of events that are not posted: pairs of the reason and the event's text."""
+    items = orjson.dumps([{"why": why, "event": text} for why, text in refused])
+    return _sealed(b'{"seq":%d,"ft":0,"n":%d,"refused":%b' % (seq, len(refused), items))
+
+
+def footer_line(footer: Footer) -> bytes:
+    """Return the last line of a file."""
+    event = footer.cursor.last_event
+    document = {
+        "v": FORMAT_VERSION,
+        "first": footer.first,
+        "last": footer.last,
+        "events": footer.events,
+        "size": footer.size,
+        "ft": footer.group_time,
+        "collected": footer.collected,
+        "cursor": {
+            "time": footer.cursor.last_fetched_time,
+            "event": None if event is None else orjson.Fragment(event),
+        },
+        "ids": footer.ids,
+    }
+    return _sealed(orjson.dumps(document)[:-1])
+
+
+def parse_batch(line: bytes) -> Batch:
+    """Read a batch line; raises Damage."""
+    sealed = _unsealed(line)
+    match = _BATCH_HEAD.match(sealed)
+    if not match:
+        raise Damage("a line is not a batch")
+    seq, group_time, count, kind = match.groups()
+    return Batch(int(seq), int(group_time), int(count), sealed[match.end() :], kind == b"refused")
+
+
+def whole_seq(line: bytes) -> int | None:
+    """Return the number of a batch line, or None when the line is damaged."""
+    try:
+        return parse_batch(line).seq
+    except Damage:
+        return None
+
+
+def claimed_count(line: bytes) -> int:
+    """Return how many events a damaged line says it holds; 0 when it does not even say that."""
+    match = _BATCH_HEAD.match(line)
+    return int(match.group(3)) if match else 0
+
+
+def parse_footer(line: bytes) -> Footer:
+    """Read a footer line; raises Damage and NewerFormat."""
+    sealed = _unsealed(line)
+    try:
+        document: dict[str, Any] = orjson.loads(sealed + b"}")
+        if document["v"] != FORMAT_VERSION:
+            raise NewerFormat(document["v"])
+        event = document["cursor"]["event"]
+        return Footer(
+            first=document["first"],
+            last=document["last"],
+            events=document["events"],
+            size=document["size"],
+            group_time=document["ft"],
+            collected=document["collected"],
+            cursor=Cursor(document["cursor"]["time"], None if event is None else orjson.dumps(event)),
+            ids=tuple((hour, keys) for hour, keys in document["ids"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damage("the footer lacks a field") from error
+
+
+def read_footer(disk: Disk, path: Path, name: FileName) -> Footer:
+    """Read the footer of a file and check it against name and length; raises Damage, NewerFormat, OSError."""
+    size = disk.size(path)
+    look = _FOOTER_LOOK_BYTES
+    while True:
+        tail = disk.read(path, max(0, size - look))
+        if not tail.endswith(b"\n"):
+            raise Damage("the file does not end with a line")
+        start = tail.rfind(b"\n", 0, -1) + 1
+        if start or look >= size:
+            break
+        look *= 8
+    footer = parse_footer(tail[start:])
+    if footer.size != size - (len(tail) - start):
+        raise Damage("the footer tells another length")
+    if (footer.first, footer.last) != (name.first, name.last):
+        raise Damage("the footer tells other numbers than the name")
+    return footer
+
+
+def lines_of(disk: Disk, path: Path, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset after the line, line) from `start` to the footer at `end`; raises OSError."""
+    with disk.open(path, start) as file:
+        offset = start
+        while offset < end:
+            line = file.readline(end - offset)
+            if not line:
+                return
+            offset += len(line)
+            yield offset, line
+
+
+def _sealed(line: bytes) -> bytes:
+    return b'%b,"crc":"%08x"}\n' % (line, zlib.crc32(line))
+
+
+def _unsealed(line: bytes) -> bytes:
+    sealed, tail = line[:-_CRC_TAIL_BYTES], line[-_CRC_TAIL_BYTES:]
+    if tail != b',"crc":"%08x"}\n' % zlib.crc32(sealed):
+        raise Damage("a checksum does not match")
+    return sealed

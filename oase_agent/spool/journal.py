@@ -1,0 +1,214 @@
+"""What a setting's queue knows, in memory and on disk: its files, its checkpoint, its known ids.
+
+The order of things is the promise: a file is published before memory counts it, a checkpoint is durable before a
+file it settles is unlinked, the bulk of the ids is written before the checkpoint that names it. After any OSError
+a journal is thrown away and opened anew from disk: memory that outlived a failed write may not be believed.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from oase_agent.disk import Disk
+from oase_agent.model import Cursor
+from oase_agent.spool.batch_file import FileName, Footer, claimed_count, lines_of, whole_seq
+from oase_agent.spool.id_run import packed_count
+from oase_agent.spool.ids_file import IdsName, write_ids
+from oase_agent.spool.known_ids import IdPolicy, Sighting
+from oase_agent.spool.outgoing import DamagedLine, Outgoing, as_outgoing, part_of, read_batches
+from oase_agent.spool.packing import pack_oldest
+from oase_agent.spool.recovery import FileEntry, Recovered, after_footer, recover
+from oase_agent.spool.state import Checkpoint, CheckpointFile
+
+# Batches that may be sent before a checkpoint must raise `sent_hi` again: most POSTs then cost no extra write.
+SENT_WINDOW = 64
+# Ids since the last bulk stand in the checkpoint up to this number; beyond a tenth of all, a new bulk is cheaper.
+_MAX_IDS_IN_CHECKPOINT = 2000
+
+
+class Journal:
+    """The open state of one setting's directory; made by `Journal.open`, used by one thread at a time."""
+
+    def __init__(self, disk: Disk, directory: Path, found: Recovered, checkpoint: Checkpoint) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._file = CheckpointFile(disk, directory, found.last_state, found.epoch)
+        self._next_ids = 1
+        self._ids_files = sorted(found.ids_files - {""})
+        self._ids_are_stale = False
+        self._settled_files = found.settled_files
+        self._durable_settled = checkpoint.settled
+        self.epoch = found.epoch
+        self.troubles = found.troubles
+        self.checkpoint = checkpoint
+        self.ids = found.ids
+        self.files = deque(found.files)
+        self.head_offset = 0
+        self.waiting_events = sum(file.events for file in found.files)
+
+    @classmethod
+    def open(cls, disk: Disk, directory: Path, setting_name: str, *, first_cursor_time: int) -> "Journal":
+        """Recover a directory, or begin it: the cursor of a new setting is durable before anything is collected.
+
+        Raises OSError and NewerFormat.
+        """
+        disk.make_directory(directory)
+        found = recover(disk, directory)
+        if found.checkpoint is None or not found.checkpoint.setting_name:
+            begun = found.checkpoint or Checkpoint(setting_name, cursor_time=first_cursor_time)
+            begun = replace(
+                begun, setting_name=setting_name, cursor_time=begun.cursor_time or first_cursor_time
+            )
+            journal = cls(disk, directory, found, begun)
+            journal.save(begun)
+        else:
+            journal = cls(disk, directory, found, found.checkpoint)
+        journal._skip_settled()
+        return journal
+
+    def _skip_settled(self) -> None:
+        """Find where the first waiting batch stands, and count only what waits."""
+        checkpoint = self.checkpoint
+        for item in read_batches(self._disk, self._directory, list(self.files)[:1], 0):
+            if isinstance(item, DamagedLine):
+                break
+            batch, end_offset = item
+            if batch.seq > checkpoint.settled:
+                break
+            self.head_offset = end_offset
+            self.waiting_events -= batch.count
+        self.waiting_events -= checkpoint.part_done
+        if self.troubles:
+            # What was damaged cannot be counted one by one; it is what the totals miss.
+            missing = checkpoint.collected - checkpoint.delivered - checkpoint.dead - self.waiting_events
+            self.checkpoint = replace(checkpoint, dead=checkpoint.dead + max(0, missing))
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """The size of the waiting files."""
+        return sum(file.size for file in self.files)
+
+    def read(self) -> Iterator[Outgoing | DamagedLine]:
+        """Yield the waiting batches in order, as they are sent now; of a batch that is sent in parts, the part."""
+        checkpoint = self.checkpoint
+        for item in read_batches(self._disk, self._directory, list(self.files), self.head_offset):
+            if isinstance(item, DamagedLine):
+                yield item
+                continue
+            whole = as_outgoing(*item, checkpoint.shift)
+            is_head = whole.seq == checkpoint.settled + 1
+            if is_head and (checkpoint.part_done or checkpoint.part_until):
+                yield part_of(whole, checkpoint.part_done, checkpoint.part_until or whole.batch_events)
+                return
+            if whole.seq > checkpoint.settled:
+                yield whole
+
+    def leave(self, last: Outgoing, *, delivered: int = 0, dead: int = 0, requeued: int = 0) -> None:
+        """Let everything up to `last` leave the queue, durably; the numbers say in events where it went."""
+        checkpoint = replace(
+            self.checkpoint,
+            delivered=self.checkpoint.delivered + delivered,
+            dead=self.checkpoint.dead + dead,
+            # Raised along with every checkpoint, so that most POSTs need no write before them.
+            sent_hi=max(self.checkpoint.sent_hi, last.seq + SENT_WINDOW),
+        )
+        if last.is_last_part:
+            checkpoint = replace(checkpoint, settled=last.seq, part_done=0, part_until=0)
+        else:
+            # The next part is another group: its time must be above this one's if this one was stored.
+            shift = checkpoint.shift + (1 if delivered else 0)
+            checkpoint = replace(checkpoint, part_done=last.until_event, part_until=0, shift=shift)
+        self.save(checkpoint)
+        self.waiting_events -= delivered + dead + requeued
+        if last.is_last_part and self.files and self.files[0].name.first <= last.seq:
+            self.head_offset = last.end_offset
+
+    def skip(self, damaged: DamagedLine) -> int:
+        """Let a damaged line at the head leave as dead; return how many events it held, as far as that is known."""
+        following = lines_of(
+            self._disk, self._directory / str(damaged.file.name), damaged.end_offset, damaged.file.size
+        )
+        next_seq = next((seq for _, line in following if (seq := whole_seq(line)) is not None), None)
+        settled = damaged.file.name.last if next_seq is None else next_seq - 1
+        lost = min(claimed_count(damaged.line), self.waiting_events)
+        checkpoint = replace(self.checkpoint, settled=settled, part_done=0, part_until=0)
+        self.save(replace(checkpoint, dead=checkpoint.dead + lost))
+        self.waiting_events -= lost
+        if next_seq is not None:
+            self.head_offset = damaged.end_offset
+        return lost
+
+    def adopt(self, name: FileName, footer: Footer) -> None:
+        """Count a file that has just been published."""
+        self.files.append(FileEntry.of(name, footer))
+        self.waiting_events += footer.events
+        self.checkpoint = after_footer(self.checkpoint, footer)
+
+    def move_cursor(self, cursor: Cursor) -> None:
+        """Move the cursor in memory; the next checkpoint makes it durable."""
+        event = None if cursor.last_event is None else cursor.last_event.decode()
+        self.checkpoint = replace(self.checkpoint, cursor_time=cursor.last_fetched_time, cursor_event=event)
+
+    def allow_sending(self, last: Outgoing) -> None:
+        """Make durable that batches up to `last` may be on the wire, if that is not yet so."""
+        if last.seq > self.checkpoint.sent_hi:
+            self.save(replace(self.checkpoint, sent_hi=last.seq + SENT_WINDOW))
+
+    def see(self, sighting: Sighting, policy: IdPolicy) -> None:
+        """Note which ids a complete answer reported."""
+        self._ids_are_stale = self.ids.absorb(sighting, policy) or self._ids_are_stale
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Make `checkpoint` durable, then remove the files that it and the one before it call settled."""
+        checkpoint = self._with_bulk(checkpoint)
+        previous = self.checkpoint.ids_file
+        self._file.save(checkpoint)
+        both_settled, self._durable_settled = self._durable_settled, checkpoint.settled
+        self.checkpoint = checkpoint
+        self._unlink_settled(both_settled)
+        self._unlink_ids(keep={checkpoint.ids_file, previous})
+
+    def pack(self) -> bool:
+        """Merge a run of small files into one; return whether there was one. The head file is left alone."""
+        packed = pack_oldest(self._disk, self._directory, list(self.files)[1:], self.epoch)
+        if packed is None:
+            return False
+        entry, merged = packed
+        place = self.files.index(merged[0])
+        for file in merged:
+            self.files.remove(file)
+        self.files.insert(place, entry)
+        # Published first: killed in between, recovery finds the pack covering what is left of them.
+        for file in merged:
+            self._disk.unlink(self._directory / str(file.name))
+        return True
+
+    def _with_bulk(self, checkpoint: Checkpoint) -> Checkpoint:
+        pending = packed_count(checkpoint.ids)
+        if not self._ids_are_stale and pending <= max(_MAX_IDS_IN_CHECKPOINT, len(self.ids) // 10):
+            return checkpoint
+        name = IdsName(self.epoch, self._next_ids)
+        write_ids(self._disk, self._directory, name, self.ids)
+        self._next_ids += 1
+        self._ids_files.append(str(name))
+        self._ids_are_stale = False
+        return replace(checkpoint, ids_file=str(name), ids=())
+
+    def _unlink_settled(self, settled: int) -> None:
+        while self.files and self.files[0].name.last <= self.checkpoint.settled:
+            self._settled_files.append(self.files.popleft().name)
+            self.head_offset = 0
+        kept: list[FileName] = []
+        for name in self._settled_files:
+            if name.last <= settled:
+                self._disk.unlink(self._directory / str(name))
+            else:
+                kept.append(name)
+        self._settled_files = kept
+
+    def _unlink_ids(self, keep: set[str]) -> None:
+        for name in self._ids_files:
+            if name not in keep:
+                self._disk.unlink(self._directory / name)
+        self._ids_files = [name for name in self._ids_files if name in keep]

@@ -1,0 +1,96 @@
+"""Reading the waiting batches from the head of the queue, in order, a few at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from oase_agent.disk import Disk
+from oase_agent.spool.batch_file import Batch, Damage, lines_of, parse_batch
+from oase_agent.spool.recovery import FileEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A batch, or a part of one, as it is sent.
+
+    `events` is a JSON array; of a part it holds the events from `first_event` up to `until_event` of the batch,
+    which has `batch_events` in all. `group_time` includes the queue's shift. `end_offset` is where the batch's
+    line ends in its file. A refused batch is not posted: its array holds reasons and texts.
+    """
+
+    seq: int
+    group_time: int
+    events: bytes
+    first_event: int
+    until_event: int
+    batch_events: int
+    end_offset: int
+    is_refused: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many events this sends."""
+        return self.until_event - self.first_event
+
+    @property
+    def is_last_part(self) -> bool:
+        """Whether the batch leaves the queue with this."""
+        return self.until_event == self.batch_events
+
+    def split(self) -> list[bytes]:
+        """Return the JSON text of every event, exactly as it stands."""
+        return [bytes(raw) for raw in msgspec.json.decode(self.events, type=list[msgspec.Raw])]
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedLine:
+    """A line that cannot be read, and where the file goes on after it."""
+
+    file: FileEntry
+    line: bytes
+    end_offset: int
+    trouble: str
+
+
+def read_batches(
+    disk: Disk, directory: Path, files: Iterable[FileEntry], head_offset: int
+) -> Iterator[tuple[Batch, int] | DamagedLine]:
+    """Yield (batch, offset after it) from the head on; a damaged line is yielded as such. Raises OSError."""
+    offset = head_offset
+    for file in files:
+        for end_offset, line in lines_of(disk, directory / str(file.name), offset, file.size):
+            try:
+                yield parse_batch(line), end_offset
+            except Damage as damage:
+                yield DamagedLine(file, line, end_offset, str(damage))
+        offset = 0
+
+
+def as_outgoing(batch: Batch, end_offset: int, shift: int) -> Outgoing:
+    """Return a whole batch as it is sent."""
+    return Outgoing(
+        seq=batch.seq,
+        group_time=batch.group_time + shift,
+        events=batch.events,
+        first_event=0,
+        until_event=batch.count,
+        batch_events=batch.count,
+        end_offset=end_offset,
+        is_refused=batch.is_refused,
+    )
+
+
+def part_of(whole: Outgoing, first_event: int, until_event: int) -> Outgoing:
+    """Return the part of a batch from one event up to another."""
+    events = whole.split()[first_event:until_event]
+    return Outgoing(
+        seq=whole.seq,
+        group_time=whole.group_time,
+        events=b"[%b]" % b",".join(events),
+        first_event=first_event,
+        until_event=until_event,
+        batch_events=whole.batch_events,
+        end_offset=whole.end_offset,
+    )

@@ -1,0 +1,147 @@
+"""All queues of one agent in its directory on the volume.
+
+<STORAGE_PATH>/<organization>/<workspace>/<agent>/
+.lock           held by the one process that owns the directory
+reserve.bin     given up when the disk is full
+s/<slug>-<hash8>/       one directory a setting: see queue.py, batch_file.py and state.py
+out.*.jsonl   state.*.json   seen.*.txt   dead/   bad/
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from oase_agent.disk import Disk
+from oase_agent.errors import SpoolUnavailable
+from oase_agent.spool.batch_file import Damage, NewerFormat
+from oase_agent.spool.known_ids import IdPolicy
+from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, space_of
+from oase_agent.spool.queue import QueueTools, SettingQueue
+from oase_agent.spool.state import StateName, read_checkpoint
+from oase_agent.telemetry import Telemetry
+
+LOCK_NAME = ".lock"
+SETTINGS_DIRECTORY = "s"
+_SLUG_LENGTH = 40
+
+
+def setting_directory(setting_name: str) -> str:
+    """Return the name of a setting's directory: readable, unique, and safe on every file system.
+
+    Lower case only, because SMB does not tell cases apart; the hash is over the exact name.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", setting_name.lower()).strip("-")[:_SLUG_LENGTH] or "setting"
+    digest = hashlib.blake2b(setting_name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{slug}-{digest}"
+
+
+class Spool:
+    """Opens, lists and guards the queues of one agent."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limits: SpoolLimits,
+        ids: IdPolicy,
+        now: Callable[[], float],
+        telemetry: Telemetry,
+        disk: Disk | None = None,
+    ) -> None:
+        self._directory = directory
+        self._disk = disk or Disk()
+        self._reserve = Reserve(self._disk, directory)
+        self._tools = QueueTools(self._disk, ids, now, telemetry, self._reserve.release)
+        self._queues: dict[str, SettingQueue] = {}
+        self._lock: int | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self.admission = Admission(limits, self._used_bytes, lambda: space_of(directory))
+
+    # -- the directory ------------------------------------------------------------------------------------
+
+    def try_own(self) -> bool:
+        """Take the directory for this process; return False while another one has it. Raises OSError.
+
+        The lock is on a file of its own that is never renamed; the kernel frees it when the process ends.
+        """
+        self._disk.make_directory(self._directory)
+        descriptor = os.open(self._directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._lock = descriptor
+        return True
+
+    def disown(self) -> None:
+        """Let another process have the directory."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def open_existing(self) -> None:
+        """Make a queue of every setting that left a directory, so that its batches are delivered. Raises OSError."""
+        settings = self._directory / SETTINGS_DIRECTORY
+        for name in self._disk.names(settings):
+            setting_name = self._setting_name_in(settings / name)
+            if setting_name is not None:
+                self.queue(setting_name)
+
+    def _setting_name_in(self, directory: Path) -> str | None:
+        for name in sorted(filter(None, map(StateName.parse, self._disk.names(directory))), reverse=True):
+            try:
+                return read_checkpoint(self._disk, directory / str(name)).setting_name
+            except (Damage, NewerFormat):
+                continue
+        return None
+
+    # -- queues -------------------------------------------------------------------------------------------
+
+    def queue(self, setting_name: str) -> SettingQueue:
+        """Return the queue of a setting; it is recovered from disk at its first use."""
+        if setting_name not in self._queues:
+            directory = self._directory / SETTINGS_DIRECTORY / setting_directory(setting_name)
+            self._queues[setting_name] = SettingQueue(directory, setting_name, self._tools)
+        return self._queues[setting_name]
+
+    def queues(self) -> Iterator[SettingQueue]:
+        """Yield every queue there is."""
+        yield from list(self._queues.values())
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever something new waits; it must not block."""
+        self._listeners.append(listener)
+
+    def announce(self) -> None:
+        """Tell the listeners that something new waits."""
+        for listener in self._listeners:
+            listener()
+
+    # -- upkeep -------------------------------------------------------------------------------------------
+
+    def maintain(self) -> None:
+        """Pack small files and restore the reserve; to be called now and then from a thread. Raises OSError."""
+        self._reserve.restore(space_of(self._directory).free_bytes)
+        for queue in self.queues():
+            while queue.pack():
+                pass
+
+    def close(self) -> None:
+        """Make the cursors durable and let the directory go."""
+        for queue in self.queues():
+            try:
+                queue.checkpoint()
+            except SpoolUnavailable as error:
+                self._tools.telemetry.volume_failed(queue.setting_name, error)
+        self.disown()
+
+    def _used_bytes(self) -> int:
+        figures = (queue.figures() for queue in self.queues())
+        return sum(queue.waiting_bytes for queue in figures if queue is not None)

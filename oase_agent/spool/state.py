@@ -1,0 +1,144 @@
+"""The checkpoint of a setting: one small TinyDB document, written under a new name each time.
+
+    state.<epoch>.<generation>.json      the newest two are kept
+
+TinyDB's own storage overwrites its file in place and truncates it after the sync; killed in between it leaves
+broken JSON, and on SMB it cannot be renamed over (durability study, sections 0 and 1.2). `GenerationStorage` keeps
+TinyDB's document and obeys the spool's rule instead: a new file, synced, renamed to a new name, directory synced.
+"""
+
+import contextlib
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+from tinydb import TinyDB
+from tinydb.storages import Storage
+from tinydb.table import Document
+
+from oase_agent.disk import Disk
+from oase_agent.spool.batch_file import FORMAT_VERSION, Damage, NewerFormat
+from oase_agent.spool.id_run import PackedIds
+
+_NAME = re.compile(r"state\.(\d{6,})\.(\d{10,})\.json")
+_CRC_LINE_BYTES = len("\n#crc32=00000000\n")
+_TABLE = "checkpoint"
+_DOCUMENT_ID = 1
+KEPT_GENERATIONS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a setting's queue must remember; file footers with a `seq` above `replayed` are applied on top of it.
+
+    `settled` is the last batch that left the queue; of the next one `part_done` events left and the part up to
+    event `part_until` is the one that may be on the wire (0 = the batch is not sent in parts). `group_time` is
+    the last one given to a batch, `shift` is added to it when sending. Batches up to `sent_hi` may have been on
+    the wire. `ids_file` names the bulk of the known ids, `ids` those since then. `collected`, `delivered` and
+    `dead` count events since the beginning.
+    """
+
+    setting_name: str
+    setting_id: str = ""
+    settled: int = 0
+    part_done: int = 0
+    part_until: int = 0
+    replayed: int = 0
+    cursor_time: int = 0
+    cursor_event: str | None = None
+    group_time: int = 0
+    shift: int = 0
+    sent_hi: int = 0
+    ids_file: str = ""
+    ids: tuple[PackedIds, ...] = ()
+    collected: int = 0
+    delivered: int = 0
+    dead: int = 0
+    v: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StateName:
+    """The numbers in the name of a checkpoint; the highest is the newest."""
+
+    epoch: int
+    generation: int
+
+    def __str__(self) -> str:
+        return f"state.{self.epoch:06}.{self.generation:010}.json"
+
+    @classmethod
+    def parse(cls, name: str) -> "StateName | None":
+        """Return the numbers, or None for a name of another kind."""
+        match = _NAME.fullmatch(name)
+        return cls(*map(int, match.groups())) if match else None
+
+
+class GenerationStorage(Storage):
+    """A TinyDB storage whose every write is a new generation; reading is from memory once it has written."""
+
+    def __init__(self, disk: Disk, directory: Path, last: StateName, epoch: int) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._next = StateName(epoch, last.generation + 1)
+        self._kept = [last] if last.generation else []
+        self._document: dict[str, dict[str, Any]] | None = None
+
+    def read(self) -> dict[str, dict[str, Any]] | None:
+        """Return the document of the last write; None makes TinyDB start an empty one."""
+        return self._document
+
+    def write(self, data: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep `data` durably as the next generation, then drop what is older than the newest two."""
+        self._disk.write_new(self._directory, str(self._next), [_with_crc(orjson.dumps(data))])
+        self._document = {table: dict(rows) for table, rows in data.items()}
+        self._kept.append(self._next)
+        self._next = StateName(self._next.epoch, self._next.generation + 1)
+        while len(self._kept) > KEPT_GENERATIONS:
+            # The rest is only weight: a failure here must not make a durable write look failed.
+            with contextlib.suppress(OSError):
+                self._disk.unlink(self._directory / str(self._kept.pop(0)))
+
+
+class CheckpointFile:
+    """Saves the checkpoint of one setting. After an OSError it is not used again: recovery opens a new one."""
+
+    def __init__(self, disk: Disk, directory: Path, last: StateName, epoch: int) -> None:
+        self._database = TinyDB(
+            storage=lambda: GenerationStorage(disk, directory, last, epoch),
+        )
+        self._table = self._database.table(_TABLE, cache_size=0)
+        self._has_document = False
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Return when `checkpoint` is on disk; raises OSError."""
+        # Not `upsert`: it writes an empty table first when there is no document yet, and every write is durable.
+        if self._has_document:
+            self._table.update(asdict(checkpoint), doc_ids=[_DOCUMENT_ID])
+        else:
+            self._table.insert(Document(asdict(checkpoint), doc_id=_DOCUMENT_ID))
+            self._has_document = True
+
+
+def read_checkpoint(disk: Disk, path: Path) -> Checkpoint:
+    """Read one generation; raises Damage, NewerFormat and OSError."""
+    content = disk.read(path)
+    body, tail = content[:-_CRC_LINE_BYTES], content[-_CRC_LINE_BYTES:]
+    if tail != b"\n#crc32=%08x\n" % zlib.crc32(body):
+        raise Damage("a checksum does not match")
+    try:
+        document: dict[str, Any] = orjson.loads(body)[_TABLE][str(_DOCUMENT_ID)]
+        if document["v"] != FORMAT_VERSION:
+            raise NewerFormat(document["v"])
+        known = {field.name: document[field.name] for field in fields(Checkpoint)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damage("a field is missing") from error
+    return Checkpoint(**{**known, "ids": tuple((hour, keys) for hour, keys in known["ids"])})
+
+
+def _with_crc(body: bytes) -> bytes:
+    return b"%b\n#crc32=%08x\n" % (body, zlib.crc32(body))
