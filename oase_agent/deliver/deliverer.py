@@ -1,0 +1,189 @@
+"""Stage 4: from the spool to the workspace. Order within a setting, settings side by side, one POST for several.
+
+A dispatcher chooses what goes next and hands it to at most `LANES` requests at a time; a setting is in at most one
+of them. What an answer means for the whole workspace closes the gate for everybody; what may lie in one request
+holds back its settings alone (promise D3).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from oase_agent.deliver.course import Course
+from oase_agent.deliver.gate import Gate
+from oase_agent.deliver.handover import Chosen, Handover
+from oase_agent.deliver.post_limit import PostLimit
+from oase_agent.deliver.verdicts import Sent
+from oase_agent.errors import AgentError, SpoolUnavailable
+from oase_agent.model import AgentIdentity
+from oase_agent.retry import RetryPolicy
+from oase_agent.spool.spool import Spool
+from oase_agent.telemetry import Telemetry
+from oase_agent.workspace.client import WorkspaceClient
+from oase_agent.workspace.wire import ENVELOPE_BYTES, group_overhead_bytes
+
+# Requests at a time: enough that a slow answer for one setting does not hold up the rest, few enough for memory
+# (each holds up to MAX_POST_BYTES) and for the 15 threads of the gateway (contract 3.2).
+LANES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """Clocks and chance, injected: wall and monotonic seconds, and a number in [0, 1)."""
+
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    random: Callable[[], float]
+
+
+class Deliverer:
+    """Delivers what the spool holds until it is cancelled; `reload_settings` is awaited when names are refused."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        workspace: WorkspaceClient,
+        agent: AgentIdentity,
+        telemetry: Telemetry,
+        *,
+        max_post_bytes: int,
+        chances: Chances,
+        reload_settings: Callable[[], Awaitable[None]],
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._spool = spool
+        self._agent = agent
+        self._telemetry = telemetry
+        self._chances = chances
+        self._limit = PostLimit(max_post_bytes)
+        policy = policy or RetryPolicy()
+        self._gate = Gate(policy, chances.random)
+        self._handover = Handover(
+            workspace, telemetry, self._gate, self._limit, policy, chances.monotonic, reload_settings
+        )
+        self._courses: dict[str, Course] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._in_flight = 0
+        self._is_draining = False
+
+    @property
+    def away(self) -> AgentError | None:
+        """Why the workspace takes nothing right now, or None."""
+        return self._gate.closed_by
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        self._spool.listen(wake)
+        async with asyncio.TaskGroup() as requests:
+            while True:
+                self._wake.clear()
+                if not await self._start_one(requests):
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), self._seconds_to_wait())
+
+    async def drain(self, deadline_s: float) -> None:
+        """Begin nothing new; return when what is under way has been answered and settled, or at the deadline."""
+        self._is_draining = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), deadline_s)
+
+    # -- choosing what goes next --------------------------------------------------------------------------
+
+    async def _start_one(self, requests: asyncio.TaskGroup) -> bool:
+        # After trouble a single request tries how things are.
+        lanes = 1 if self._gate.closed_by else LANES
+        is_closed = self._gate.seconds_closed(self._chances.monotonic()) > 0
+        if self._is_draining or is_closed or self._in_flight >= lanes:
+            return False
+        chosen = await self._choose()
+        if not chosen:
+            return False
+        self._in_flight += 1
+        self._idle.clear()
+        names = ", ".join(course.setting_name for course, _ in chosen[:3])
+        requests.create_task(self._deliver(chosen), name=f"deliver {names}")
+        return True
+
+    async def _choose(self) -> Chosen:
+        """Fill one request, beginning with the setting that was served longest ago."""
+        chosen: list[tuple[Course, Sent]] = []
+        room = self._limit.bytes - ENVELOPE_BYTES
+        for course in self._ready():
+            if chosen and (course.is_alone or room <= 0):
+                continue
+            sent = await self._load(course, room)
+            if not sent or not sent.batches:
+                continue
+            size = self._size_of(sent)
+            # A batch that is larger than what is left goes first next time; alone it goes in any case.
+            if chosen and size > room:
+                continue
+            course.is_in_flight = True
+            chosen.append((course, sent))
+            self._courses[course.setting_name] = self._courses.pop(course.setting_name)
+            room -= size
+            if course.is_alone:
+                break
+        return chosen
+
+    def _ready(self) -> list[Course]:
+        for queue in self._spool.queues():
+            if queue.setting_name not in self._courses:
+                self._courses[queue.setting_name] = Course(
+                    queue, self._telemetry, now=self._chances.now, random=self._chances.random
+                )
+        now_s = self._chances.monotonic()
+        return [
+            course
+            for course in self._courses.values()
+            if course.queue.has_waiting and not course.is_in_flight and course.not_before_s <= now_s
+        ]
+
+    async def _load(self, course: Course, room: int) -> Sent | None:
+        overhead = group_overhead_bytes(course.setting_name, self._agent)
+        try:
+            sent = await asyncio.to_thread(course.load, room, overhead)
+        except SpoolUnavailable as error:
+            self._handover.volume_failed(course, error)
+            return None
+        self._telemetry.volume_works_again(course.setting_name)
+        return sent
+
+    def _size_of(self, sent: Sent) -> int:
+        overhead = group_overhead_bytes(sent.setting_name, self._agent)
+        return sum(len(batch.events) + overhead for batch in sent.batches)
+
+    def _seconds_to_wait(self) -> float | None:
+        """Return when to look again without being woken; None when only a new batch or an answer can help."""
+        now_s = self._chances.monotonic()
+        waits = [
+            course.not_before_s - now_s
+            for course in self._courses.values()
+            if course.queue.has_waiting and not course.is_in_flight
+        ]
+        if not waits or self._is_draining:
+            return None
+        wait_s = max(min(waits), self._gate.seconds_closed(now_s))
+        # Everything ready while all lanes are taken: the end of a request wakes the dispatcher.
+        return wait_s if wait_s > 0 else None
+
+    # -- one request --------------------------------------------------------------------------------------
+
+    async def _deliver(self, chosen: Chosen) -> None:
+        try:
+            await self._handover.hand_over(chosen, sum(self._size_of(sent) for _, sent in chosen))
+        finally:
+            for course, _ in chosen:
+                course.is_in_flight = False
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+            self._wake.set()
