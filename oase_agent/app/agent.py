@@ -1,0 +1,152 @@
+"""Runs the parts of an agent as named tasks, and stops them in order.
+
+Stop order: no new collections → running ones end or are cut → the POST under way is settled → the admin
+server closes → threads end → the spool is made durable and let go. A part that fails stops the agent.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from oase_agent import __version__
+from oase_agent.app.build import agent_directory, build
+from oase_agent.app.standing import standing
+from oase_agent.config.groups import AgentConfig
+from oase_agent.errors import Reason, SpoolUnavailable
+from oase_agent.serve.admin import AdminServer
+from oase_agent.serve.status import AgentStatus
+from oase_agent.telemetry import Telemetry
+
+# Threads do files, parsing and names; each may cost memory of its own (durability study section 6).
+_THREADS = 4
+# What a stop leaves to what is under way, in seconds; together below the two seconds of design section 10. What
+# does not end in time is cut: a cut collection is asked again, a cut POST is settled by the workspace's position.
+_COLLECTION_GRACE_S = 0.4
+_POST_GRACE_S = 1.2
+_STANDBY_LOOK_S = 1.0
+_MAINTENANCE_S = 10.0
+
+
+class Agent:
+    """One agent; `run` it once. Raises ConfigError from the constructor and from `run`."""
+
+    def __init__(self, config: AgentConfig, telemetry: Telemetry) -> None:
+        self._config = config
+        self._telemetry = telemetry
+        self._parts = build(config, telemetry)
+        self._admin = AdminServer(self.status, telemetry.registry)
+        self._stop_requested = asyncio.Event()
+        self._why_stop = ""
+        self._started_at_s = time.time()
+        self._waits_for: str | None = "the agent is starting"
+        self.started = asyncio.Event()
+
+    @property
+    def admin_port(self) -> int:
+        """The port of the admin server, once `started`."""
+        return self._admin.port
+
+    def status(self) -> AgentStatus:
+        """Return how the agent stands. Never blocks."""
+        return standing(
+            self._config,
+            self._parts,
+            self._telemetry,
+            waits_for=self._waits_for,
+            now_s=time.time(),
+            started_at_s=self._started_at_s,
+        )
+
+    def stop(self, why: str) -> None:
+        """Ask the agent to stop; `run` returns soon. Safe to call twice."""
+        self._why_stop = self._why_stop or why
+        self._stop_requested.set()
+
+    def reload_settings(self) -> None:
+        """Ask the workspace for the settings now."""
+        self._parts.keeper.request_reload()
+
+    async def run(self) -> None:
+        """Run until asked to stop. Raises what made a part fail, as an ExceptionGroup."""
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file")
+        asyncio.get_running_loop().set_default_executor(threads)
+        await self._admin.start(self._config.admin.host, self._config.admin.port)
+        self._telemetry.admin_listens(self._config.admin.host, self._admin.port)
+        try:
+            if await self._own_spool():
+                await self._work()
+        finally:
+            stopping_since = time.monotonic()
+            self._waits_for = "the agent is stopping"
+            await self._admin.stop()
+            # Blocks on purpose: nothing else runs any more, and no thread may write once the spool is let go.
+            threads.shutdown(wait=True)
+            self._parts.spool.close()
+            self._telemetry.agent_stopped(time.monotonic() - stopping_since)
+
+    async def _own_spool(self) -> bool:
+        """Wait until the spool's directory is ours; return False if a stop came first."""
+        spool = self._parts.spool
+        is_told = False
+        while not self._stop_requested.is_set():
+            try:
+                if await asyncio.to_thread(spool.try_own):
+                    await asyncio.to_thread(spool.open_existing)
+                    return True
+                self._waits_for = "standby: another agent owns this spool"
+                if not is_told:
+                    self._telemetry.standing_by(str(agent_directory(self._config)))
+                    is_told = True
+            except OSError as error:
+                self._waits_for = f"volume: STORAGE_PATH cannot be used ({error.strerror})"
+                self._telemetry.volume_failed("", _volume_error(self._waits_for))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_requested.wait(), _STANDBY_LOOK_S)
+        return False
+
+    async def _work(self) -> None:
+        self._telemetry.volume_works_again("")
+        parts = self._parts
+        async with contextlib.AsyncExitStack() as connections, asyncio.TaskGroup() as tasks:
+            await connections.enter_async_context(parts.http_source)
+            await connections.enter_async_context(parts.workspace)
+
+            def start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+                return tasks.create_task(work, name=name)
+
+            running = [
+                start("deliver", parts.deliverer.run()),
+                start("schedule", parts.scheduler.run()),
+                start("keep settings", parts.keeper.run()),
+                start("maintain spool", self._maintain()),
+            ]
+            self._waits_for = None
+            self._telemetry.agent_started(
+                __version__, self._config.agent.name, len(self._config.collection.setting_names)
+            )
+            self.started.set()
+            await self._stop_requested.wait()
+            self._telemetry.agent_stopping(self._why_stop)
+            await parts.scheduler.finish(_COLLECTION_GRACE_S)
+            await parts.deliverer.drain(_POST_GRACE_S)
+            for task in running:
+                task.cancel()
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(_MAINTENANCE_S)
+            try:
+                await asyncio.to_thread(self._parts.spool.maintain)
+            except (OSError, SpoolUnavailable) as error:
+                self._telemetry.volume_failed(
+                    "", _volume_error(f"the spool could not be maintained: {error}")
+                )
+            else:
+                self._telemetry.volume_works_again("")
+
+
+def _volume_error(message: str) -> SpoolUnavailable:
+    return SpoolUnavailable(message, Reason.DISK)
