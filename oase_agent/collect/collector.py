@@ -1,0 +1,133 @@
+"""One collection of one setting, from the cursor to the spool: render → fetch → extract → commit.
+
+Open the stages in this order to follow an event: `sources/http.py`, `collect/extract.py`, `spool/queue.py`,
+`deliver/deliverer.py`, `workspace/client.py`.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from oase_agent.collect.extract import ExtractionRules, Labels, NewestEvent, extract_events
+from oase_agent.collect.templates import RequestTemplates, TemplateFacts
+from oase_agent.errors import AgentError, Reason, SourceUnavailable
+from oase_agent.model import ConnectionMethod, Cursor, Setting, SourceRequest
+from oase_agent.sources.body import Fetched
+from oase_agent.spool.queue import Kept, SettingQueue
+from oase_agent.spool.spool import Spool
+from oase_agent.telemetry import Telemetry
+
+
+class Source(Protocol):
+    """What the collector needs of a source."""
+
+    async def fetch(self, setting: Setting, request: SourceRequest, *, fetched_time: int) -> Fetched:
+        """Ask the source once; the caller closes the answer's body. Raises AgentError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Wall and monotonic seconds, injected."""
+
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+class Collector:
+    """Collects settings one by one as it is told; different settings may run side by side."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        sources: Mapping[ConnectionMethod, Source],
+        telemetry: Telemetry,
+        *,
+        clocks: Clocks,
+        document_max_bytes: int,
+    ) -> None:
+        self._spool = spool
+        self._sources = sources
+        self._telemetry = telemetry
+        self._clocks = clocks
+        self._document_max_bytes = document_max_bytes
+        self._templates = RequestTemplates()
+
+    async def collect(self, setting: Setting) -> None:
+        """Collect once. Whatever goes wrong is told to telemetry and leaves the cursor where it was (promise C1)."""
+        started_s = self._clocks.monotonic()
+        try:
+            kept = await self._collect(setting)
+        except AgentError as error:
+            self._telemetry.collection_failed(setting.name, error)
+        except Exception as error:
+            self._telemetry.task_failed(f"collect {setting.name}", error)
+            self._telemetry.collection_failed(setting.name, _defect(error))
+        else:
+            self._told(setting, kept, self._clocks.monotonic() - started_s)
+
+    async def _collect(self, setting: Setting) -> Kept:
+        queue = self._spool.queue(setting.name)
+        await asyncio.to_thread(self._spool.admission.check)
+        cursor = await asyncio.to_thread(queue.read_cursor)
+        fetched_time = int(self._clocks.now())
+        facts = TemplateFacts(cursor=cursor, now_s=self._clocks.now(), saved_ids=_SavedIds(queue))
+        request = self._templates.render_request(setting, facts)
+        source = self._sources[setting.connection_method]
+        fetched = await source.fetch(setting, request, fetched_time=fetched_time)
+        with fetched.body:
+            return await asyncio.to_thread(self._keep, setting, queue, fetched, fetched_time)
+
+    def _keep(self, setting: Setting, queue: SettingQueue, fetched: Fetched, fetched_time: int) -> Kept:
+        """Extract and commit, slice by slice: in a thread, because it parses and writes."""
+        labels = Labels(setting.name, setting.id, fetched_time, fetched_time + setting.ttl_s)
+        newest: NewestEvent | None = None
+        sighting = queue.sighting()
+        with queue.collecting(fetched_time, expected_bytes=fetched.body.size_bytes) as file:
+            for piece in extract_events(
+                fetched.body.view(),
+                ExtractionRules.for_setting(setting),
+                labels,
+                first_serial=fetched.received_us,
+                is_new=sighting.is_new,
+                whole_document_max_bytes=self._document_max_bytes,
+            ):
+                file.add(piece.events)
+                file.add_refused((refused.why, refused.text) for refused in piece.refused)
+                if piece.newest is not None and (newest is None or piece.newest.outranks(newest)):
+                    newest = piece.newest
+            cursor = Cursor(fetched_time, None if newest is None else newest.data)
+            return queue.commit(file, cursor, sighting)
+
+    def _told(self, setting: Setting, kept: Kept, seconds: float) -> None:
+        self._telemetry.collection_done(setting.name, kept.events, seconds, self._clocks.now())
+        if kept.refused:
+            self._telemetry.events_refused(setting.name, kept.refused)
+        if kept.batches:
+            self._spool.announce()
+
+
+class _SavedIds(Sequence[str]):
+    """`SAVED_IDS` of templates (contract section 5), read only if a template looks at it."""
+
+    def __init__(self, queue: SettingQueue) -> None:
+        self._queue = queue
+        self._ids: list[str] | None = None
+
+    def _read(self) -> list[str]:
+        if self._ids is None:
+            self._ids = self._queue.exact_ids()
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self._read()[index]
+
+
+def _defect(error: Exception) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"A defect of the agent stopped this collection ({type(error).__name__}); please report the log lines above.",
+        Reason.INTERNAL,
+    )
