@@ -5,7 +5,7 @@ Open the stages in this order to follow an event: `sources/http.py`, `collect/ex
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,8 +70,9 @@ class Collector:
         queue = self._spool.queue(setting.name)
         await asyncio.to_thread(self._spool.admission.check)
         cursor = await asyncio.to_thread(queue.read_cursor)
+        saved_ids = await asyncio.to_thread(queue.exact_ids) if _reads_setting(setting) else ()
         fetched_time = int(self._clocks.now())
-        facts = TemplateFacts(cursor=cursor, now_s=self._clocks.now(), saved_ids=_SavedIds(queue))
+        facts = TemplateFacts(cursor=cursor, now_s=self._clocks.now(), saved_ids=saved_ids)
         request = self._templates.render_request(setting, facts)
         source = self._sources[setting.connection_method]
         fetched = await source.fetch(setting, request, fetched_time=fetched_time)
@@ -107,23 +108,10 @@ class Collector:
             self._spool.announce()
 
 
-class _SavedIds(Sequence[str]):
-    """`SAVED_IDS` of templates (contract section 5), read only if a template looks at it."""
-
-    def __init__(self, queue: SettingQueue) -> None:
-        self._queue = queue
-        self._ids: list[str] | None = None
-
-    def _read(self) -> list[str]:
-        if self._ids is None:
-            self._ids = self._queue.exact_ids()
-        return self._ids
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        return self._read()[index]
+def _reads_setting(setting: Setting) -> bool:
+    """Tell whether a template may look at SAVED_IDS (contract section 5): they may be many, and few ask for them."""
+    texts = (setting.url, setting.request_header, setting.parameter)
+    return any(text is not None and "EXASTRO_EVENT_COLLECTION_SETTING" in text for text in texts)
 
 
 def _defect(error: Exception) -> SourceUnavailable:

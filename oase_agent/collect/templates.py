@@ -209,7 +209,7 @@ def _variables(setting: Setting, facts: TemplateFacts) -> dict[str, Any]:
             "PASSWORD": setting.password.reveal(),
             "SECRET_ACCESS_KEY": setting.secret_access_key.reveal(),
             "LAST_FETCHED_TIMESTAMP": fetched_s,
-            "SAVED_IDS": facts.saved_ids,
+            "SAVED_IDS": list(facts.saved_ids),
         },
     }
 

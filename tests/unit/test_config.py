@@ -55,7 +55,7 @@ def test_the_five_required_options_are_enough_and_everything_else_has_its_defaul
     assert (config.agent.name, config.agent.language) == ("agent-oase-01", "en")
     assert config.collection.setting_names == ("zabbix",)
     assert (config.collection.interval_s, config.collection.iterations) == (5, 10)
-    assert (config.source.timeout_s, config.source.concurrency) == (30.0, 32)
+    assert (config.source.timeout_s, config.source.concurrency) == (30.0, 128)
     assert (config.source.max_bytes, config.source.document_max_bytes) == (256 << 20, 8 << 20)
     assert (config.source.ca_file, config.source.insecure_hosts) == (None, ())
     assert config.source.allowed_networks == ()

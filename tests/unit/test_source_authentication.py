@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from source_servers import GET_SETTING
 
 from oase_agent import __version__
 from oase_agent.errors import Reason, SettingRejected
 from oase_agent.model import ConnectionMethod, Secret
 from oase_agent.sources.authentication import auth_headers, request_headers
+from tests.unit.source_servers import GET_SETTING
 
 NOW_S = 784111777
 URL = "http://host.example/"

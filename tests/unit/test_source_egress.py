@@ -5,7 +5,11 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from source_servers import (
+
+from oase_agent.errors import Reason, SourceUnavailable
+from oase_agent.proxies import ProxyEnvironment
+from oase_agent.sources.egress import EgressDenied, EgressPolicy
+from tests.unit.source_servers import (
     a_source,
     answering,
     fetch,
@@ -15,10 +19,6 @@ from source_servers import (
     redirect_to,
     serving,
 )
-
-from oase_agent.errors import Reason, SourceUnavailable
-from oase_agent.proxies import ProxyEnvironment
-from oase_agent.sources.egress import EgressDenied, EgressPolicy
 
 METADATA = EgressPolicy(denied=(ip_network("169.254.169.254/32"), ip_network("fd00:ec2::254/128")))
 NO_LOOPBACK = EgressPolicy(denied=(ip_network("127.0.0.0/8"), ip_network("::1/128")))

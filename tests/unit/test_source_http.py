@@ -8,7 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from source_servers import (
+
+from oase_agent import __version__
+from oase_agent.errors import Reason, SettingRejected, SourceUnavailable
+from oase_agent.model import ConnectionMethod, Secret
+from oase_agent.sources.http import SourceLimits
+from tests.unit.source_servers import (
     GET_SETTING,
     NOW_US,
     POST_SETTING,
@@ -21,11 +26,6 @@ from source_servers import (
     redirect_to,
     serving,
 )
-
-from oase_agent import __version__
-from oase_agent.errors import Reason, SettingRejected, SourceUnavailable
-from oase_agent.model import ConnectionMethod, Secret
-from oase_agent.sources.http import SourceLimits
 
 BEARER_SETTING = replace(GET_SETTING, connection_method=ConnectionMethod.BEARER, auth_token=Secret("token-1"))
 DEFAULTS = f"User-Agent: oase-agent/{__version__}\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n"

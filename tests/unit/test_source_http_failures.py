@@ -8,7 +8,10 @@ import traceback
 from pathlib import Path
 
 import pytest
-from source_servers import (
+
+from oase_agent.errors import Reason, SourceUnavailable, SpoolUnavailable
+from oase_agent.sources.http import HttpSource, SourceLimits
+from tests.unit.source_servers import (
     POST_SETTING,
     Request,
     Script,
@@ -20,9 +23,6 @@ from source_servers import (
     redirect_to,
     serving,
 )
-
-from oase_agent.errors import Reason, SourceUnavailable, SpoolUnavailable
-from oase_agent.sources.http import HttpSource, SourceLimits
 
 HIDDEN = "hidden" + "-secret"  # in two parts, because a traceback quotes lines of this file
 SHORT = SourceLimits(timeout_s=0.2)

@@ -5,7 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from source_servers import (
+
+from oase_agent.errors import Reason, SourceUnavailable
+from oase_agent.model import Setting
+from oase_agent.proxies import ProxyEnvironment
+from oase_agent.sources.http import HttpSource
+from oase_agent.sources.routes import SourceTls
+from oase_agent.tls import client_context
+from tests.unit.source_servers import (
     GET_SETTING,
     POST_SETTING,
     Authority,
@@ -19,13 +26,6 @@ from source_servers import (
     redirect_to,
     serving,
 )
-
-from oase_agent.errors import Reason, SourceUnavailable
-from oase_agent.model import Setting
-from oase_agent.proxies import ProxyEnvironment
-from oase_agent.sources.http import HttpSource
-from oase_agent.sources.routes import SourceTls
-from oase_agent.tls import client_context
 
 ANSWER = answering(http_answer(b"[1]"))
 CREDENTIALS = "Basic dXNlcjpwYXNz"

@@ -5,7 +5,12 @@ import ssl
 from pathlib import Path
 
 import pytest
-from source_servers import (
+
+from oase_agent.errors import Reason, SourceUnavailable
+from oase_agent.sources.http import HttpSource
+from oase_agent.sources.routes import SourceTls
+from oase_agent.tls import client_context
+from tests.unit.source_servers import (
     Authority,
     Request,
     a_source,
@@ -16,11 +21,6 @@ from source_servers import (
     redirect_to,
     serving,
 )
-
-from oase_agent.errors import Reason, SourceUnavailable
-from oase_agent.sources.http import HttpSource
-from oase_agent.sources.routes import SourceTls
-from oase_agent.tls import client_context
 
 ANSWER = answering(http_answer(b"[1]"))
 

@@ -4,13 +4,13 @@ import ssl
 from dataclasses import replace
 
 import pytest
-from source_servers import GET_SETTING
 from yarl import URL
 
 from oase_agent.errors import Reason, SettingRejected, SourceUnavailable
 from oase_agent.proxies import ProxyEnvironment
 from oase_agent.sources.routes import Proxy, SourceTls, proxy_for, proxy_of
 from oase_agent.tls import client_context
+from tests.unit.source_servers import GET_SETTING
 
 
 @pytest.mark.parametrize(
