@@ -120,18 +120,22 @@ def build_spool(config: AgentConfig, telemetry: Telemetry) -> Spool:
     )
 
 
-def build_workspace(config: AgentConfig, identity: AgentIdentity, telemetry: Telemetry) -> WorkspaceClient:
-    """Make the client of the workspace; raises ConfigError."""
+def build_workspace(
+    config: AgentConfig, identity: AgentIdentity, telemetry: Telemetry, *, disk: Disk | None = None
+) -> WorkspaceClient:
+    """Make the client of the workspace, which keeps a rotated refresh token on `disk`; raises ConfigError."""
     tls = config.workspace_tls
     context = _context("CA_FILE, CLIENT_CERT_FILE, CLIENT_KEY_FILE", tls.ca_file, tls.cert_file, tls.key_file)
     options = config.workspace
     address = WorkspaceAddress(options.url, options.organization_id, options.workspace_id)
     transport = Transport(tls=context, proxies=config.proxies, observer=telemetry)
-    return WorkspaceClient(transport, address, _credentials(config, transport, address), identity)
+    return WorkspaceClient(
+        transport, address, _credentials(config, transport, address, disk or Disk()), identity
+    )
 
 
-def build_http_source(config: AgentConfig) -> HttpSource:
-    """Make the source of all HTTP settings; raises ConfigError."""
+def build_http_source(config: AgentConfig, *, spill_directory: Path | None = None) -> HttpSource:
+    """Make the source of all HTTP settings, whose large answers go to `spill_directory`; raises ConfigError."""
     source = config.source
     return HttpSource(
         SourceLimits(source.timeout_s, source.max_bytes, source.concurrency),
@@ -140,7 +144,7 @@ def build_http_source(config: AgentConfig) -> HttpSource:
         EgressPolicy(source.allowed_networks, source.denied_networks),
         clock=lambda: time.time_ns() // 1000,
         # On the volume: /tmp is often in memory, and a large answer must not be.
-        spill_dir=config.spool.path,
+        spill_dir=spill_directory or config.spool.path,
     )
 
 
@@ -156,10 +160,12 @@ def settings_source(config: AgentConfig, workspace: WorkspaceClient) -> Settings
     )
 
 
-def _credentials(config: AgentConfig, transport: Transport, address: WorkspaceAddress) -> Credentials:
+def _credentials(
+    config: AgentConfig, transport: Transport, address: WorkspaceAddress, disk: Disk
+) -> Credentials:
     credentials = config.credentials
     if credentials.refresh_token:
-        store = StoredRefreshToken(Disk(), agent_directory(config), credentials.refresh_token)
+        store = StoredRefreshToken(disk, agent_directory(config), credentials.refresh_token)
         return TokenExchange(transport, address, store)
     return BasicCredentials(credentials.username or "", credentials.password)
 

@@ -14,7 +14,7 @@ from oase_agent.config.environment import (
     probable_mistakes,
     read_texts,
 )
-from oase_agent.config.groups import GROUPS, AgentConfig, CollectionOptions
+from oase_agent.config.groups import GROUPS, AdminOptions, AgentConfig, CollectionOptions
 from oase_agent.config.options import Option, OptionGroup, options_of
 from oase_agent.errors import ConfigError
 from oase_agent.model import MASK
@@ -31,7 +31,7 @@ def load_config(environment: Mapping[str, str]) -> tuple[AgentConfig, tuple[str,
     """
     names = [*(option.name for group in GROUPS.values() for option in options_of(group)), *PROXY_NAMES]
     found = read_texts(_with_upper_case_proxies(environment), names)
-    groups, faults = _read_groups(found)
+    groups, faults = _read_groups(found, GROUPS)
     if faults:
         raise ConfigError(tuple(faults))
     warnings = list(probable_mistakes(environment, names))
@@ -41,6 +41,16 @@ def load_config(environment: Mapping[str, str]) -> tuple[AgentConfig, tuple[str,
     groups["collection"], limited = _within_a_day(groups["collection"])
     warnings.extend(limited)
     return AgentConfig(**groups, proxies=proxies_of(found.texts)), tuple(warnings)
+
+
+def load_admin(environment: Mapping[str, str]) -> AdminOptions:
+    """Return the options of the admin server alone, for who only asks a running agent. Raises ConfigError."""
+    found = read_texts(environment, [option.name for option in options_of(AdminOptions)])
+    groups, faults = _read_groups(found, {"admin": AdminOptions})
+    if faults:
+        raise ConfigError(tuple(faults))
+    admin: AdminOptions = groups["admin"]
+    return admin
 
 
 def day_limit(interval_s: int, iterations: int) -> tuple[int, int]:
@@ -55,10 +65,12 @@ def day_limit(interval_s: int, iterations: int) -> tuple[int, int]:
     return (interval_s, iterations) if iterations else (_DAY_S - 10, 1)
 
 
-def _read_groups(found: OptionTexts) -> tuple[dict[str, Any], list[str]]:
+def _read_groups(
+    found: OptionTexts, wanted: Mapping[str, type[OptionGroup]]
+) -> tuple[dict[str, Any], list[str]]:
     groups: dict[str, Any] = {}
     faults = list(found.faults.values())
-    for field, group in GROUPS.items():
+    for field, group in wanted.items():
         try:
             groups[field] = group(**TextSource(group, found.texts)())
         except ValidationError as error:

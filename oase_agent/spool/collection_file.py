@@ -37,7 +37,7 @@ class CollectionFile:
     def __init__(self, disk: Disk, directory: Path, start: Start) -> None:
         self._disk = disk
         self._directory = directory
-        self._start = start
+        self.start = start
         self._file: NewFile | None = None
         self._next_seq = start.seq
         self._next_time = start.group_time
@@ -61,7 +61,7 @@ class CollectionFile:
     @property
     def batches(self) -> int:
         """How many batches were written."""
-        return self._next_seq - self._start.seq
+        return self._next_seq - self.start.seq
 
     @property
     def size_bytes(self) -> int:
@@ -96,7 +96,7 @@ class CollectionFile:
     def publish(self, cursor: Cursor, ids: tuple[PackedIds, ...], collected: int) -> tuple[FileName, Footer]:
         """Commit everything written; when this returns, it is on disk under its name (promise P1)."""
         assert self._file is not None
-        name = FileName(self._start.seq, self.last_seq, self._start.epoch)
+        name = FileName(self.start.seq, self.last_seq, self.start.epoch)
         footer = Footer(
             first=name.first,
             last=name.last,

@@ -139,6 +139,7 @@ class SettingQueue:
                 cursor = replace(cursor, last_event=self.read_cursor().last_event)
             file.flush()
             if file.batches:
+                _check_place(file, journal)
                 collected = journal.checkpoint.collected + file.events + file.refused
                 journal.adopt(*file.publish(cursor, tuple(sighting.new.packed()), collected))
             else:
@@ -336,6 +337,15 @@ class SettingQueue:
         for trouble in journal.troubles:
             self._tools.telemetry.spool_damaged(self.setting_name, trouble)
         return journal
+
+
+def _check_place(file: CollectionFile, journal: Journal) -> None:
+    """Refuse a file whose batch numbers were given away meanwhile: by `requeue`, or by a recovery after an error."""
+    if (file.start.seq, file.start.epoch) != (journal.checkpoint.replayed + 1, journal.epoch):
+        raise SpoolUnavailable(
+            "The spool moved on while this collection was read; it is asked for again at the next interval.",
+            Reason.DISK,
+        )
 
 
 def _choose(journal: Journal, max_bytes: int, overhead_bytes: int) -> list[Outgoing] | DamagedLine:
