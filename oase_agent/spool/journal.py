@@ -12,7 +12,7 @@ from pathlib import Path
 
 from oase_agent.disk import Disk
 from oase_agent.model import Cursor
-from oase_agent.spool.batch_file import FileName, Footer, claimed_count, lines_of, whole_seq
+from oase_agent.spool.batch_file import FileName, Footer, lines_of, whole_seq
 from oase_agent.spool.id_run import packed_count
 from oase_agent.spool.ids_file import IdsName, write_ids
 from oase_agent.spool.known_ids import IdPolicy, Sighting
@@ -38,7 +38,7 @@ class Journal:
         self._ids_files = sorted(found.ids_files - {""})
         self._ids_are_stale = False
         self._settled_files = found.settled_files
-        self._durable_settled = checkpoint.settled
+        self._durable = checkpoint
         self.epoch = found.epoch
         self.troubles = found.troubles
         self.checkpoint = checkpoint
@@ -84,11 +84,6 @@ class Journal:
             missing = checkpoint.collected - checkpoint.delivered - checkpoint.dead - self.waiting_events
             self.checkpoint = replace(checkpoint, dead=checkpoint.dead + max(0, missing))
 
-    @property
-    def bytes_on_disk(self) -> int:
-        """The size of the waiting files."""
-        return sum(file.size for file in self.files)
-
     def read(self) -> Iterator[Outgoing | DamagedLine]:
         """Yield the waiting batches in order, as they are sent now; of a batch that is sent in parts, the part."""
         checkpoint = self.checkpoint
@@ -124,26 +119,30 @@ class Journal:
         if last.is_last_part and self.files and self.files[0].name.first <= last.seq:
             self.head_offset = last.end_offset
 
-    def skip(self, damaged: DamagedLine) -> int:
-        """Let a damaged line at the head leave as dead; return how many events it held, as far as that is known."""
+    def skip(self, damaged: DamagedLine) -> None:
+        """Let a damaged line at the head leave as dead, with as many events as it says it holds."""
         following = lines_of(
             self._disk, self._directory / str(damaged.file.name), damaged.end_offset, damaged.file.size
         )
         next_seq = next((seq for _, line in following if (seq := whole_seq(line)) is not None), None)
         settled = damaged.file.name.last if next_seq is None else next_seq - 1
-        lost = min(claimed_count(damaged.line), self.waiting_events)
+        lost = min(damaged.claimed_events, self.waiting_events)
         checkpoint = replace(self.checkpoint, settled=settled, part_done=0, part_until=0)
         self.save(replace(checkpoint, dead=checkpoint.dead + lost))
         self.waiting_events -= lost
         if next_seq is not None:
             self.head_offset = damaged.end_offset
-        return lost
 
     def adopt(self, name: FileName, footer: Footer) -> None:
         """Count a file that has just been published."""
         self.files.append(FileEntry.of(name, footer))
         self.waiting_events += footer.events
         self.checkpoint = after_footer(self.checkpoint, footer)
+
+    def save_cursor(self) -> None:
+        """Make the checkpoint durable if anything in it changed since it last was."""
+        if self.checkpoint != self._durable:
+            self.save(self.checkpoint)
 
     def move_cursor(self, cursor: Cursor) -> None:
         """Move the cursor in memory; the next checkpoint makes it durable."""
@@ -162,12 +161,12 @@ class Journal:
     def save(self, checkpoint: Checkpoint) -> None:
         """Make `checkpoint` durable, then remove the files that it and the one before it call settled."""
         checkpoint = self._with_bulk(checkpoint)
-        previous = self.checkpoint.ids_file
         self._file.save(checkpoint)
-        both_settled, self._durable_settled = self._durable_settled, checkpoint.settled
+        previous, self._durable = self._durable, checkpoint
         self.checkpoint = checkpoint
-        self._unlink_settled(both_settled)
-        self._unlink_ids(keep={checkpoint.ids_file, previous})
+        # What both kept checkpoints call settled: the newest one may yet turn out damaged (invariant I5).
+        self._unlink_settled(min(previous.settled, checkpoint.settled))
+        self._unlink_ids(keep={checkpoint.ids_file, previous.ids_file})
 
     def pack(self) -> bool:
         """Merge a run of small files into one; return whether there was one. The head file is left alone."""

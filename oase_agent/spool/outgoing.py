@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from oase_agent.disk import Disk
-from oase_agent.spool.batch_file import Batch, Damage, lines_of, parse_batch
+from oase_agent.spool.batch_file import Batch, Damage, claimed_count, lines_of, parse_batch
 from oase_agent.spool.recovery import FileEntry
 
 
@@ -52,6 +52,11 @@ class DamagedLine:
     line: bytes
     end_offset: int
     trouble: str
+
+    @property
+    def claimed_events(self) -> int:
+        """How many events the line says it holds; 0 when it does not even say that."""
+        return claimed_count(self.line)
 
 
 def read_batches(

@@ -189,13 +189,17 @@ class SettingQueue:
             return chosen
 
     def _set_aside(self, journal: Journal, damaged: DamagedLine) -> None:
+        self._keep_aside(damaged)
+        journal.skip(damaged)
+
+    def _keep_aside(self, damaged: DamagedLine) -> None:
         name = f"{damaged.file.name}.{damaged.end_offset}"
         place = copy_aside(self._tools.disk, self._directory, name, damaged.line)
-        lost = journal.skip(damaged)
-        trouble = (
-            f"a batch in {damaged.file.name} could not be read: {damaged.trouble}; it is kept as {place}"
+        self._tools.telemetry.spool_damaged(
+            self.setting_name,
+            f"a batch in {damaged.file.name} could not be read: {damaged.trouble}; it is kept as {place}, and "
+            f"said to hold {damaged.claimed_events} events",
         )
-        self._tools.telemetry.spool_damaged(self.setting_name, f"{trouble}, {lost} events lost")
 
     def before_sending(self, last: Outgoing) -> None:
         """Note durably that batches up to `last` may be on the wire from now on (invariant I8)."""
@@ -257,7 +261,11 @@ class SettingQueue:
                 position = position_of(journal, latest, maybe_through=self._maybe_through)
                 is_foreign = position.is_foreign
                 if position.stored is not None:
-                    journal.leave(position.stored, delivered=position.events)
+                    for damaged in position.damaged:
+                        self._keep_aside(damaged)
+                    lost = sum(damaged.claimed_events for damaged in position.damaged)
+                    dead = position.refused + lost
+                    journal.leave(position.stored, delivered=position.events, dead=dead)
                     self._tools.telemetry.fence_resolved(self.setting_name, position.events)
                 elif is_foreign:
                     move_above(journal, position, latest)
@@ -278,9 +286,9 @@ class SettingQueue:
             return journal.pack()
 
     def checkpoint(self) -> None:
-        """Make the cursor of empty collections durable; called when the agent stops."""
+        """Make the cursor of empty collections durable, if there were any; called when the agent stops."""
         with self._opened() as journal:
-            journal.save(journal.checkpoint)
+            journal.save_cursor()
 
     def figures(self) -> QueueFigures | None:
         """Return the accounting from memory; None while the queue is not open. Never blocks."""

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from oase_agent.telemetry import Telemetry
 LOCK_NAME = ".lock"
 SETTINGS_DIRECTORY = "s"
 _SLUG_LENGTH = 40
+# A slow volume must not delay a stop, in seconds.
+_CLOSING_S = 0.3
 
 
 def setting_directory(setting_name: str) -> str:
@@ -134,8 +137,14 @@ class Spool:
                 pass
 
     def close(self) -> None:
-        """Make the cursors durable and let the directory go."""
+        """Make the cursors durable, as far as time allows, and let the directory go.
+
+        A cursor that is not saved costs nothing but asking again for a time that had no events.
+        """
+        deadline_s = time.monotonic() + _CLOSING_S
         for queue in self.queues():
+            if time.monotonic() > deadline_s:
+                break
             try:
                 queue.checkpoint()
             except SpoolUnavailable as error:
