@@ -1,0 +1,123 @@
+"""From an answer of any size to labelled events, slice by slice: the decision table of contract section 7.
+
+The usual answer, a list under a plain dotted RESPONSE_KEY, is never in memory as a whole: it is cut, parsed,
+labelled and encoded slice by slice. Every other answer is read as one document, up to a size limit, and decided
+by `_pick_from_document`, whose rules carry the numbers of the table.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from oase_agent.collect.documents import Body, not_json, read_document
+from oase_agent.collect.expressions import Expression, compile_expression
+from oase_agent.collect.labelling import (
+    EVENT_FORMAT_INVALID,
+    LIST_TYPE,
+    NOT_LIST_TYPE,
+    RESPONSE_KEY_INVALID,
+    RESPONSE_KEY_NOT_FOUND,
+    ExtractedSlice,
+    Labeller,
+    Labels,
+    NewestEvent,
+    Picked,
+    RefusedEvent,
+)
+from oase_agent.collect.slices import SLICE_BYTES, find_list, read_slices
+from oase_agent.model import FIELD_RAW_DATA, Setting
+
+__all__ = ["ExtractedSlice", "ExtractionRules", "Labels", "NewestEvent", "RefusedEvent", "extract_events"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionRules:
+    """What a setting says about its answers: RESPONSE_KEY, EVENT_ID_KEY and RESPONSE_LIST_FLAG."""
+
+    response_key: Expression | None
+    event_id_key: Expression | None
+    response_is_list: bool
+
+    @classmethod
+    def for_setting(cls, setting: Setting) -> "ExtractionRules":
+        """Compile the rules of a setting; raises SettingRejected for an expression that is none (row 64)."""
+
+        def compiled(text: str | None, column: str) -> Expression | None:
+            return None if text is None else compile_expression(text, column=column)
+
+        return cls(
+            response_key=compiled(setting.response_key, "RESPONSE_KEY"),
+            event_id_key=compiled(setting.event_id_key, "EVENT_ID_KEY"),
+            response_is_list=setting.response_is_list,
+        )
+
+    @property
+    def list_path(self) -> tuple[str, ...] | None:
+        """The plain path to a list, `()` for the answer itself, or None when no such list is expected."""
+        if not self.response_is_list:
+            return None
+        return () if self.response_key is None else self.response_key.plain_path
+
+
+def extract_events(
+    body: Body,
+    rules: ExtractionRules,
+    labels: Labels,
+    *,
+    first_serial: int,
+    is_new: Callable[[str], bool],
+    whole_document_max_bytes: int,
+    slice_bytes: int = SLICE_BYTES,
+) -> Generator[ExtractedSlice, None, None]:
+    """Yield the labelled events of an answer, in its order, in slices of at most 1,000 events; none for no events.
+
+    `is_new` is asked once for each event that has an id by EVENT_ID_KEY, with the id's text; False drops the
+    event. It answers the same for the same id throughout, so that an id occurring twice is kept twice. It is not
+    asked for serial ids, which count up from `first_serial` (epoch microseconds of the response).
+
+    A mapped `body` stays in use until the generator is exhausted or closed. An error may come after some slices:
+    nothing of a collection counts before its end. Raises SourceUnavailable with Reason.NOT_JSON or
+    Reason.TOO_LARGE, and SettingRejected with Reason.EXPRESSION.
+    """
+    labeller = Labeller(labels, event_id_key=rules.event_id_key, first_serial=first_serial, is_new=is_new)
+    try:
+        text = None if rules.list_path is None else find_list(body, rules.list_path)
+        if text is None:
+            document = read_document(body, max_bytes=whole_document_max_bytes)
+            # Always walked: JMESPath makes an Infinity out of a harmless text (`to_number`).
+            yield from labeller.label(_pick_from_document(document, rules, labeller), suspicious=True)
+            return
+        with text:
+            slices = read_slices(text, slice_bytes=slice_bytes, max_element_bytes=whole_document_max_bytes)
+            for elements, suspicious in slices:
+                yield from labeller.label(labeller.pick(elements), suspicious=suspicious)
+    except RecursionError as error:
+        raise not_json("the answer is nested too deep") from error
+
+
+def _pick_from_document(document: Any, rules: ExtractionRules, labeller: Labeller) -> Iterable[Picked]:
+    """Decide by the table of contract section 7; K of the table is `selected`."""
+    key = rules.response_key
+    selected = document if key is None else key.search(document)
+    if key is not None and selected is None:  # rule 1
+        elements = document if isinstance(document, list) else [document]
+        return (_flagged(element, RESPONSE_KEY_NOT_FOUND) for element in elements)
+    if selected in ([],) if rules.response_is_list else selected in ({}, ""):  # rule 2
+        return ()
+    if not isinstance(selected, dict | list):  # rule 3
+        return [_flagged(document, EVENT_FORMAT_INVALID if key is None else RESPONSE_KEY_INVALID)]
+    if isinstance(selected, list) and not rules.response_is_list:  # rule 4
+        return [_flagged(document, EVENT_FORMAT_INVALID if selected is document else LIST_TYPE)]
+    if isinstance(selected, dict) and rules.response_is_list:  # rule 6
+        return [_flagged(selected, NOT_LIST_TYPE)]
+    elements = selected if isinstance(selected, list) else [selected]  # rules 7 and 5
+    return labeller.pick(_copy(element) for element in elements)
+
+
+def _flagged(element: Any, reason: str) -> Picked:
+    return (dict(element) if isinstance(element, dict) else {FIELD_RAW_DATA: element}), None, reason
+
+
+def _copy(element: Any) -> Any:
+    """Copy an object before it is labelled: JMESPath may select the same object twice, or one within another."""
+    return dict(element) if isinstance(element, dict) else element
