@@ -19,7 +19,7 @@ from oase_agent.disk import Disk
 from oase_agent.errors import SpoolUnavailable
 from oase_agent.spool.batch_file import Damage, NewerFormat
 from oase_agent.spool.known_ids import IdPolicy
-from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, space_of
+from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, VolumeSpace, space_of
 from oase_agent.spool.queue import QueueTools, SettingQueue
 from oase_agent.spool.state import StateName, read_checkpoint
 from oase_agent.telemetry import Telemetry
@@ -53,6 +53,7 @@ class Spool:
         now: Callable[[], float],
         telemetry: Telemetry,
         disk: Disk | None = None,
+        space: Callable[[Path], VolumeSpace] = space_of,
     ) -> None:
         self._directory = directory
         self._disk = disk or Disk()
@@ -61,7 +62,8 @@ class Spool:
         self._queues: dict[str, SettingQueue] = {}
         self._lock: int | None = None
         self._listeners: list[Callable[[], None]] = []
-        self.admission = Admission(limits, self._used_bytes, lambda: space_of(directory))
+        self._space = space
+        self.admission = Admission(limits, self._used_bytes, lambda: space(directory))
 
     # -- the directory ------------------------------------------------------------------------------------
 
@@ -131,7 +133,7 @@ class Spool:
 
     def maintain(self) -> None:
         """Pack small files and restore the reserve; to be called now and then from a thread. Raises OSError."""
-        self._reserve.restore(space_of(self._directory).free_bytes)
+        self._reserve.restore(self._space(self._directory).free_bytes)
         for queue in self.queues():
             while queue.pack():
                 pass
