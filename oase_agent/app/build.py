@@ -6,7 +6,6 @@ Read from top to bottom, this is the data path: sources, collector, spool, deliv
 import random
 import ssl
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from oase_agent.config.groups import AgentConfig
 from oase_agent.deliver.deliverer import Chances, Deliverer
 from oase_agent.disk import Disk
 from oase_agent.errors import ConfigError
-from oase_agent.model import AgentIdentity, ConnectionMethod, Setting
+from oase_agent.model import AgentIdentity, ConnectionMethod
 from oase_agent.schedule.scheduler import Scheduler
 from oase_agent.schedule.settings_keeper import SettingsKeeper, SettingsSource
 from oase_agent.sources.egress import EgressPolicy
@@ -84,16 +83,11 @@ def build(config: AgentConfig, telemetry: Telemetry) -> Parts:
         random=random.random,
     )
 
-    def settings_changed(settings: Sequence[Setting]) -> None:
-        for setting in settings:
-            spool.queue(setting.name).note_setting_id(setting.id)
-        scheduler.apply(settings)
-
     keeper = SettingsKeeper(
         settings_source(config, workspace),
         telemetry,
         reload_every_s=config.collection.interval_s * config.collection.iterations,
-        on_change=settings_changed,
+        on_change=scheduler.apply,
         monotonic=time.monotonic,
         random=random.random,
     )

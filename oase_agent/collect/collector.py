@@ -69,7 +69,7 @@ class Collector:
     async def _collect(self, setting: Setting) -> Kept:
         queue = self._spool.queue(setting.name)
         await asyncio.to_thread(self._spool.admission.check)
-        cursor = await asyncio.to_thread(queue.read_cursor)
+        cursor = await asyncio.to_thread(queue.begin_collection, setting.id)
         saved_ids = await asyncio.to_thread(queue.exact_ids) if _reads_setting(setting) else ()
         fetched_time = int(self._clocks.now())
         facts = TemplateFacts(cursor=cursor, now_s=self._clocks.now(), saved_ids=saved_ids)

@@ -109,6 +109,9 @@ class Handover:
 
     async def _learn_positions(self, unproven: Chosen) -> None:
         """Ask where the fence of each setting stands before anything of it is sent in this life."""
+        # Positions are told by setting id. A setting whose id was never learned is asked for alone.
+        nameless = [(course, sent) for course, sent in unproven if not sent.setting_id]
+        unproven = nameless[:1] or unproven
         if any(
             [await asyncio.to_thread(course.must_settle_down, self.monotonic()) for course, _ in unproven]
         ):
@@ -119,7 +122,7 @@ class Handover:
             raise WorkspaceUnavailable(str(error), error.reason, request_only=True) from error
         self._workspace_answers()
         for course, sent in unproven:
-            await self._take_position(course, sent, position_in(sent.setting_name, sent.setting_id, refusals))
+            await self._take_position(course, sent, position_in(sent, refusals))
 
     async def _take_position(self, course: Course, sent: Sent, position: int | Verdict | None) -> None:
         if isinstance(position, Unclear):

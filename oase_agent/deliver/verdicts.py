@@ -63,15 +63,16 @@ def judge(sent: Sequence[Sent], refusals: Sequence[Refusal]) -> list[Verdict]:
     return [_verdict(course, _about(course, sent, refusals)) for course in sent]
 
 
-def position_in(setting_name: str, setting_id: str, refusals: Iterable[Refusal]) -> int | Verdict | None:
-    """Read the answer to a position probe of one setting among several.
+def position_in(sent: Sent, refusals: Iterable[Refusal]) -> int | Verdict | None:
+    """Read the answer to a position probe of one setting, alone or among others.
 
     Returns the latest group time, None where the workspace has no history, or why it takes nothing of the setting.
+    A setting whose id is not known must have been probed alone.
     """
     for refusal in refusals:
-        if isinstance(refusal, NotLatest) and refusal.setting_id == setting_id:
+        if isinstance(refusal, NotLatest) and refusal.setting_id == (sent.setting_id or refusal.setting_id):
             return refusal.latest
-        if isinstance(refusal, InvalidSetting | DiscardedSetting) and refusal.name == setting_name:
+        if isinstance(refusal, InvalidSetting | DiscardedSetting) and refusal.name == sent.setting_name:
             return _refused_setting(refusal)
         if isinstance(refusal, UnknownText):
             return Unclear(refusal.text)

@@ -95,8 +95,18 @@ class SettingQueue:
         with self._opened():
             pass
 
+    def begin_collection(self, setting_id: str) -> Cursor:
+        """Return where the next collection starts.
+
+        `setting_id` is how the workspace names the setting in a refusal; it is durable with the next checkpoint.
+        """
+        with self._opened() as journal:
+            if setting_id != journal.checkpoint.setting_id:
+                journal.checkpoint = replace(journal.checkpoint, setting_id=setting_id)
+            return self.read_cursor()
+
     def read_cursor(self) -> Cursor:
-        """Return where the next collection starts."""
+        """Return the cursor as it is now."""
         with self._opened() as journal:
             event = journal.checkpoint.cursor_event
             return Cursor(journal.checkpoint.cursor_time, None if event is None else event.encode())
@@ -158,14 +168,9 @@ class SettingQueue:
 
     @property
     def setting_id(self) -> str:
-        """The setting's id in the workspace, as last noted."""
+        """The setting's id in the workspace, as the last collection told it; empty before the first one."""
         with self._opened() as journal:
             return journal.checkpoint.setting_id
-
-    def note_setting_id(self, setting_id: str) -> None:
-        """Remember the id by which the workspace names the setting; durable with the next checkpoint."""
-        with self._opened() as journal:
-            journal.checkpoint = replace(journal.checkpoint, setting_id=setting_id)
 
     @property
     def position_is_known(self) -> bool:
