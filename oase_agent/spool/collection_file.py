@@ -13,10 +13,16 @@ from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import FileName, Footer, batch_line, footer_line, refused_line
 from oase_agent.spool.id_run import PackedIds
 
-# A batch is what one group of a POST holds: big enough to be cheap, small enough for a gateway that allows
-# 1 MiB, and for memory (design section 5).
-MAX_BATCH_EVENTS = 1000
-MAX_BATCH_BYTES = 256 * 1024
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What one batch, that is one group of a POST, holds at most; a larger event is a batch of its own.
+
+    Big enough to be cheap, small enough for a gateway that allows 1 MiB, and for memory (design section 5).
+    """
+
+    events: int = 1000
+    size_bytes: int = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +40,11 @@ class CollectionFile:
     Batches of refused events carry no group time, because they are never posted. Raises OSError.
     """
 
-    def __init__(self, disk: Disk, directory: Path, start: Start) -> None:
+    def __init__(self, disk: Disk, directory: Path, start: Start, limits: BatchLimits) -> None:
         self._disk = disk
         self._directory = directory
         self.start = start
+        self._limits = limits
         self._file: NewFile | None = None
         self._next_seq = start.seq
         self._next_time = start.group_time
@@ -71,11 +78,11 @@ class CollectionFile:
     def add(self, events: Iterable[bytes]) -> None:
         """Take events as JSON objects, exactly as they are to be posted."""
         for event in events:
-            if self._pending and self._pending_bytes + len(event) > MAX_BATCH_BYTES:
+            if self._pending and self._pending_bytes + len(event) > self._limits.size_bytes:
                 self._flush()
             self._pending.append(event)
             self._pending_bytes += len(event) + 1
-            if len(self._pending) >= MAX_BATCH_EVENTS:
+            if len(self._pending) >= self._limits.events:
                 self._flush()
 
     def add_refused(self, refused: Iterable[tuple[str, str]]) -> None:
@@ -83,7 +90,7 @@ class CollectionFile:
         for why, text in refused:
             self._refused.append((why, text))
             self._refused_bytes += len(text)
-            if len(self._refused) >= MAX_BATCH_EVENTS or self._refused_bytes >= MAX_BATCH_BYTES:
+            if len(self._refused) >= self._limits.events or self._refused_bytes >= self._limits.size_bytes:
                 self._flush_refused()
 
     def flush(self) -> None:

@@ -21,14 +21,14 @@ import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oase_agent.disk import Disk
 from oase_agent.errors import Reason, SpoolUnavailable
 from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import Damage, NewerFormat
-from oase_agent.spool.collection_file import MAX_BATCH_BYTES, CollectionFile, Start
+from oase_agent.spool.collection_file import BatchLimits, CollectionFile, Start
 from oase_agent.spool.dead import DeadLetter, DeathCertificate, bury
 from oase_agent.spool.fence import move_above, position_of
 from oase_agent.spool.journal import Journal
@@ -73,6 +73,7 @@ class QueueTools:
     now: Callable[[], float]
     telemetry: Telemetry
     on_full: Callable[[], None] = lambda: None
+    batches: BatchLimits = field(default_factory=BatchLimits)
 
 
 class SettingQueue:
@@ -129,10 +130,10 @@ class SettingQueue:
         that would not be above the last one given. k is guessed from `expected_bytes`.
         """
         with self._opened() as journal:
-            batches = 1 + expected_bytes // MAX_BATCH_BYTES
+            batches = 1 + expected_bytes // self._tools.batches.size_bytes
             first_time = max(journal.checkpoint.group_time + 1, fetched_time - batches + 1)
             start = Start(journal.checkpoint.replayed + 1, first_time, journal.epoch)
-            file = CollectionFile(self._tools.disk, self._directory, start)
+            file = CollectionFile(self._tools.disk, self._directory, start, self._tools.batches)
         try:
             yield file
         except OSError as error:
@@ -247,7 +248,7 @@ class SettingQueue:
         with self._opened() as journal:
             checkpoint = journal.checkpoint
             start = Start(checkpoint.replayed + 1, checkpoint.group_time + 1, journal.epoch)
-            file = CollectionFile(self._tools.disk, self._directory, start)
+            file = CollectionFile(self._tools.disk, self._directory, start, self._tools.batches)
             for outgoing in refused:
                 file.add(outgoing.split())
             file.flush()

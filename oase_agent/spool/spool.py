@@ -18,6 +18,7 @@ from pathlib import Path
 from oase_agent.disk import Disk
 from oase_agent.errors import SpoolUnavailable
 from oase_agent.spool.batch_file import Damage, NewerFormat
+from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, VolumeSpace, space_of
 from oase_agent.spool.queue import QueueTools, SettingQueue
@@ -54,11 +55,14 @@ class Spool:
         telemetry: Telemetry,
         disk: Disk | None = None,
         space: Callable[[Path], VolumeSpace] = space_of,
+        batches: BatchLimits | None = None,
     ) -> None:
         self._directory = directory
         self._disk = disk or Disk()
         self._reserve = Reserve(self._disk, directory)
-        self._tools = QueueTools(self._disk, ids, now, telemetry, self._reserve.release)
+        self._tools = QueueTools(
+            self._disk, ids, now, telemetry, self._reserve.release, batches or BatchLimits()
+        )
         self._queues: dict[str, SettingQueue] = {}
         self._lock: int | None = None
         self._listeners: list[Callable[[], None]] = []

@@ -56,8 +56,6 @@ def _deliver(*names: str) -> InLife:
     return InLife(lambda life: life.deliver(*names))
 
 
-_BIG = "x" * 100_000  # three of these fill a batch, so that a collection has several
-
 STORY: tuple[InWorld | InLife, ...] = (
     # An empty collection, then one of a single event, delivered.
     _collect("a"),
@@ -75,7 +73,7 @@ STORY: tuple[InWorld | InLife, ...] = (
     _collect("a"),
     # A collection of several batches; the answer to its first request is lost after storing.
     _pass(3),
-    _make("a", *(f"a{number}" for number in range(4, 10)), pad=_BIG),
+    _make("a", *(f"a{number}" for number in range(4, 10))),
     _collect("a"),
     _lose(answers=1),
     _deliver("a"),

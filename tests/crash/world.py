@@ -22,6 +22,7 @@ from oase_agent.retry import RetryPolicy
 from oase_agent.simulators.acceptance import Acceptance
 from oase_agent.simulators.settings_table import SettingsTable, setting_row
 from oase_agent.sources.body import Body, Fetched
+from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import SpoolLimits, VolumeSpace
 from oase_agent.spool.queue import QueueFigures, SettingQueue
@@ -136,6 +137,8 @@ class Life:
             telemetry=self.telemetry,
             disk=disk,
             space=lambda _directory: VolumeSpace(10**12, 10**12),
+            # Small batches, so that a collection of a few events has several.
+            batches=BatchLimits(events=2),
         )
         self._collector = Collector(
             self.spool,
