@@ -16,7 +16,7 @@ from oase_agent.deliver.course import Course
 from oase_agent.deliver.gate import Gate
 from oase_agent.deliver.handover import Handover
 from oase_agent.deliver.post_limit import PostLimit
-from oase_agent.errors import Reason, WorkspaceUnavailable
+from oase_agent.errors import Reason, SpoolUnavailable, WorkspaceUnavailable
 from oase_agent.model import AgentIdentity, ConnectionMethod, RequestMethod, Setting, SourceRequest
 from oase_agent.retry import RetryPolicy
 from oase_agent.simulators.acceptance import Acceptance
@@ -64,6 +64,12 @@ class World:
     def make(self, name: str, *ids: str, **fields: Any) -> None:
         """Let events happen at a source; it goes on reporting them."""
         self.sources[name].extend({"id": event_id, **fields} for event_id in ids)
+
+    def foreign_writer(self, name: str, group_time: int) -> None:
+        """Let somebody else post an event under the agent's name."""
+        group = EventGroup(name, group_time, b'[{"id":"foreign"}]')
+        status, _ = self.acceptance.handle(b"".join(events_pieces([group], AGENT)))
+        assert status == 200
 
     def handle(self, groups: Sequence[EventGroup]) -> tuple[Refusal, ...]:
         """Answer a POST as the real client would tell it."""
@@ -180,7 +186,10 @@ class Life:
                     self.queue(name), self.telemetry, now=lambda: self.world.now_s, random=lambda: 0.0
                 )
             course = self._courses[name]
-            sent = course.load(self._limit.bytes, 100)
+            try:
+                sent = course.load(self._limit.bytes, 100)
+            except SpoolUnavailable:
+                continue  # as the deliverer does: this setting waits, the others go on
             if sent.batches:
                 chosen.append((course, sent))
         if chosen:
