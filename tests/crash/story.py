@@ -212,9 +212,16 @@ def _faults(world: World, life: Life) -> list[str]:
 
 
 def _dead_ids(disk: SimulatedDisk, name: str) -> list[str]:
-    found = []
+    found: list[str] = []
     for path, content in disk.content().items():
-        if f"/{name}-" in path and "/dead/" in path and path.endswith(".json") and "/tmp." not in path:
-            for event in json.loads(content)["events"]:
-                found.append(json.loads(event["event"])["id"] if "why" in event else event["id"])
+        if f"/{name}-" in path and "/dead/" in path and "/tmp." not in path:
+            found.extend(_ids_in_letter(content))
     return found
+
+
+def _ids_in_letter(content: bytes) -> list[str]:
+    try:
+        events = json.loads(content)["events"]
+    except ValueError:
+        return ["unreadable"]
+    return [json.loads(event["event"])["id"] if "why" in event else event["id"] for event in events]
