@@ -3,9 +3,11 @@
 Read from top to bottom, this is the data path: sources, collector, spool, deliverer, workspace.
 """
 
+import asyncio
 import random
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from oase_agent.config.groups import AgentConfig
 from oase_agent.deliver.deliverer import Chances, Deliverer
 from oase_agent.disk import Disk
 from oase_agent.errors import ConfigError
-from oase_agent.model import AgentIdentity, ConnectionMethod
+from oase_agent.model import AgentIdentity, ConnectionMethod, Setting
 from oase_agent.schedule.scheduler import Scheduler
 from oase_agent.schedule.settings_keeper import SettingsKeeper, SettingsSource
 from oase_agent.sources.egress import EgressPolicy
@@ -83,11 +85,16 @@ def build(config: AgentConfig, telemetry: Telemetry) -> Parts:
         random=random.random,
     )
 
+    async def settings_changed(settings: Sequence[Setting]) -> None:
+        # The cursor of a new setting is set now, not at its first poll: what happens in between is collected.
+        await asyncio.to_thread(spool.open_queues, [setting.name for setting in settings])
+        scheduler.apply(settings)
+
     keeper = SettingsKeeper(
         settings_source(config, workspace),
         telemetry,
         reload_every_s=config.collection.interval_s * config.collection.iterations,
-        on_change=scheduler.apply,
+        on_change=settings_changed,
         monotonic=time.monotonic,
         random=random.random,
     )

@@ -35,9 +35,11 @@ def _unready(parts: Parts, telemetry: Telemetry, waits_for: str | None) -> Itera
     if waits_for is not None:
         yield waits_for
         return
-    if not parts.keeper.is_loaded:
-        trouble = telemetry.trouble_of("settings")
-        yield f"settings: {trouble.message}" if trouble else "settings: not loaded yet"
+    settings = telemetry.trouble_of("settings")
+    if settings is not None:
+        yield f"settings: {settings.message}"
+    elif not parts.keeper.is_loaded:
+        yield "settings: not loaded yet"
     workspace = telemetry.trouble_of("workspace")
     if workspace is not None:
         yield f"workspace: {workspace.message}"

@@ -79,8 +79,8 @@ class Scheduler:
         jitter_s = min(self._interval_s * _JITTER_SHARE, _MAX_JITTER_S)
         self._jobs.add_job(
             self._run,
-            # IntervalTrigger wants whole seconds of jitter or a float; both are drawn from [-jitter, jitter].
-            IntervalTrigger(seconds=self._interval_s, jitter=jitter_s, timezone=UTC),
+            # The trigger adds up to `jitter` and counts on from there: half of it less keeps the mean interval.
+            IntervalTrigger(seconds=self._interval_s - jitter_s / 2, jitter=jitter_s, timezone=UTC),
             args=[setting.name],
             id=setting.name,
             name=f"collect {setting.name}",

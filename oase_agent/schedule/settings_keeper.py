@@ -6,7 +6,7 @@ setting is disabled and named; the others run (promise C5).
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from oase_agent.errors import AgentError, Reason, WorkspaceUnavailable
@@ -34,7 +34,7 @@ class SettingsSource:
 
 
 class SettingsKeeper:
-    """Keeps `settings` up to date and tells `on_change` about every new set of them."""
+    """Keeps `settings` up to date and awaits `on_change` for every new set of them."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class SettingsKeeper:
         telemetry: Telemetry,
         *,
         reload_every_s: float,
-        on_change: Callable[[Sequence[Setting]], None],
+        on_change: Callable[[Sequence[Setting]], Awaitable[None]],
         monotonic: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
@@ -120,7 +120,7 @@ class SettingsKeeper:
             return
         self._failures = 0
         self._telemetry.settings_answered()
-        if self._take(answer, "workspace") and rows:
+        if await self._take(answer, "workspace") and rows:
             await self._keep(rows)
 
     def _is_no_answer(self, rows: Sequence[object], answer: SettingsAnswer) -> bool:
@@ -142,14 +142,14 @@ class SettingsKeeper:
         except OSError:
             rows = None
         if rows is not None:
-            self._take(await self._parsed(rows), "volume")
+            await self._take(await self._parsed(rows), "volume")
 
     async def _parsed(self, rows: Sequence[object]) -> SettingsAnswer:
         source = self._source
         # In a thread: the first secret costs a key derivation of 50,000 rounds.
         return await asyncio.to_thread(parse_settings, rows, source.box, source.names, checks=source.checks)
 
-    def _take(self, answer: SettingsAnswer, origin: str) -> bool:
+    async def _take(self, answer: SettingsAnswer, origin: str) -> bool:
         """Use an answer; return whether it differs from the one in use."""
         before, self._answer = self._answer, answer
         if before == answer:
@@ -163,7 +163,7 @@ class SettingsKeeper:
             if origin == "workspace" and (before is None or name not in before.unknown):
                 self._telemetry.setting_unknown(name)
         self._telemetry.settings_loaded(len(answer.settings), origin)
-        self._on_change(answer.settings)
+        await self._on_change(answer.settings)
         return True
 
     async def _keep(self, rows: Sequence[object]) -> None:

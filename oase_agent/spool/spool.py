@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from oase_agent.disk import Disk
@@ -120,6 +120,14 @@ class Spool:
             self._queues[setting_name] = SettingQueue(directory, setting_name, self._tools)
         return self._queues[setting_name]
 
+    def open_queues(self, setting_names: Iterable[str]) -> None:
+        """Recover or begin the queues of these settings; one that fails is told, and tried again when it is used."""
+        for name in setting_names:
+            try:
+                self.queue(name).open()
+            except SpoolUnavailable as error:
+                self._tools.telemetry.volume_failed(name, error)
+
     def queues(self) -> Iterator[SettingQueue]:
         """Yield every queue there is."""
         yield from list(self._queues.values())
@@ -136,11 +144,16 @@ class Spool:
     # -- upkeep -------------------------------------------------------------------------------------------
 
     def maintain(self) -> None:
-        """Pack small files and restore the reserve; to be called now and then from a thread. Raises OSError."""
+        """Pack small files, revive marked letters, restore the reserve; now and then, from a thread.
+
+        Raises OSError and SpoolUnavailable.
+        """
         self._reserve.restore(self._space(self._directory).free_bytes)
         for queue in self.queues():
             while queue.pack():
                 pass
+            if queue.replay():
+                self.announce()
 
     def close(self) -> None:
         """Make the cursors durable, as far as time allows, and let the directory go.
