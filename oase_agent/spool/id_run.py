@@ -6,15 +6,20 @@ A key is two 64-bit numbers: (number, 0) for a decimal id of up to 18 digits, wh
 
 import base64
 import hashlib
+import itertools
+import operator
 import re
 import struct
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 
 _PAIR = struct.Struct("<QQ")
 # Without leading zeros, so that number and text are one; 18 digits always fit 64 bits.
 _PLAIN_DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}")
+
+# Ids sorted at once: about 2 MiB of transient objects.
+_SORTED_AT_ONCE = 16_384
 
 PackedIds = tuple[int, str]
 """An epoch hour, and the keys reported in it as base64 of 16-byte pairs: how footers and checkpoints hold ids."""
@@ -49,28 +54,67 @@ class IdRun:
         return -1
 
     def merged(self, other: "IdRun") -> "IdRun":
-        """Return a sorted run of both; of equal keys the hour of `other` counts. `other` need not be sorted."""
-        high, low, hours = self.high + other.high, self.low + other.low, self.hours + other.hours
-        # Stable: of equal keys those of `other` stand last.
-        order = _without_repeats(sorted(range(len(high)), key=high.__getitem__), high, low)
-        return IdRun(high, low, hours)._taken(order)
+        """Return a sorted run of both; of equal keys the hour of `other` counts. `other` need not be sorted.
 
-    def kept(self, reported: Sequence[int], oldest_hour: int) -> "IdRun":
-        """Return the run of the keys that were reported, or that are not older than `oldest_hour`."""
-        return self._taken(
-            [
-                place
-                for place, (is_reported, hour) in enumerate(zip(reported, self.hours, strict=True))
-                if is_reported or hour >= oldest_hour
-            ]
-        )
+        Costs memory and time for `other`; what stands between its keys is copied in slices.
+        """
+        fresh = other.in_order()
+        if not self.high:
+            return fresh
+        merged = IdRun()
+        copied = 0
+        for high, low, hour in zip(fresh.high, fresh.low, fresh.hours, strict=True):
+            known = self.find(high, low)
+            place = bisect_left(self.high, high) if known < 0 else known
+            merged._extend(self, copied, place)
+            merged._append(high, low, hour)
+            copied = place if known < 0 else place + 1
+        merged._extend(self, copied, len(self.high))
+        return merged
 
-    def _taken(self, places: Sequence[int]) -> "IdRun":
-        return IdRun(
-            array("Q", map(self.high.__getitem__, places)),
-            array("Q", map(self.low.__getitem__, places)),
-            array("I", map(self.hours.__getitem__, places)),
-        )
+    def in_order(self) -> "IdRun":
+        """Return an unsorted run sorted by the first number, each key once, with the hour that was added last."""
+        run = IdRun()
+        for places in _places_in_order(self.high):
+            run.high.extend(map(self.high.__getitem__, places))
+            run.low.extend(map(self.low.__getitem__, places))
+            run.hours.extend(map(self.hours.__getitem__, places))
+        has_repeats = any(map(operator.eq, run.high, itertools.islice(run.high, 1, None)))
+        return run._without_repeats() if has_repeats else run
+
+    def _without_repeats(self) -> "IdRun":
+        run = IdRun()
+        for high, low, hour in zip(self.high, self.low, self.hours, strict=True):
+            # Sorting is stable, so the later one of two equal keys was added later.
+            if run.high and (run.high[-1], run.low[-1]) == (high, low):
+                run.hours[-1] = hour
+            else:
+                run._append(high, low, hour)
+        return run
+
+    def kept(self, reported: Sequence[int], oldest_hour: int, surplus: int = 0) -> "IdRun":
+        """Return the run without the unreported keys older than `oldest_hour`, and without `surplus` ones of it."""
+        run = IdRun()
+        for place, (is_reported, hour) in enumerate(zip(reported, self.hours, strict=True)):
+            if not is_reported and hour <= oldest_hour:
+                if hour < oldest_hour:
+                    continue
+                if surplus > 0:
+                    surplus -= 1
+                    continue
+            run._append(self.high[place], self.low[place], hour)
+        return run
+
+    def _append(self, high: int, low: int, hour: int) -> None:
+        self.high.append(high)
+        self.low.append(low)
+        self.hours.append(hour)
+
+    def _extend(self, other: "IdRun", start: int, end: int) -> None:
+        if start < end:
+            self.high.extend(other.high[start:end])
+            self.low.extend(other.low[start:end])
+            self.hours.extend(other.hours[start:end])
 
     def packed(self) -> list[PackedIds]:
         """Return all keys by hour."""
@@ -106,15 +150,15 @@ def packed_count(groups: Iterable[PackedIds]) -> int:
     return sum(len(packed) * 3 // 4 // _PAIR.size for _, packed in groups)
 
 
-def _without_repeats(order: list[int], high: Sequence[int], low: Sequence[int]) -> list[int]:
-    kept: list[int] = []
-    same: dict[int, int] = {}  # the places that share one high half, by low half: almost always a single one
-    previous = -1
-    for place in order:
-        if high[place] != previous:
-            kept.extend(same.values())
-            same = {}
-            previous = high[place]
-        same[low[place]] = place
-    kept.extend(same.values())
-    return kept
+def _places_in_order(keys: "array[int]") -> Iterator[list[int]]:
+    """Yield the places of unsorted keys by key, in parts: sorting makes an object of every key it sorts."""
+    if len(keys) <= _SORTED_AT_ONCE:
+        yield sorted(range(len(keys)), key=keys.__getitem__)
+        return
+    # Every n-th key as a boundary: about equal parts, whatever the order.
+    boundaries = sorted(keys[::_SORTED_AT_ONCE])
+    parts = [array("I") for _ in range(len(boundaries) + 1)]
+    for place, key in enumerate(keys):
+        parts[bisect_right(boundaries, key)].append(place)
+    for part in parts:
+        yield sorted(part, key=keys.__getitem__)

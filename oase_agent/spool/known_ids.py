@@ -5,6 +5,7 @@ stands beside it; an id expires only at a complete answer that does not hold it,
 forgets nothing. Ids that are no longer reported are bounded in time and number; those still reported are not.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -93,25 +94,29 @@ class KnownIds:
 
     def _expire(self, sighting: "Sighting", policy: IdPolicy) -> bool:
         before = len(self)
-        oldest = self._oldest_kept_hour(sighting, policy)
+        oldest, surplus = self._oldest_kept(sighting, policy)
         main_reported, recent_reported = sighting.reported
-        self._main = self._main.kept(main_reported, oldest)
+        # The surplus of the oldest hour goes from the many; the recent ones are few.
+        self._main = self._main.kept(main_reported, oldest, surplus)
         self._recent = self._recent.kept(recent_reported, oldest)
         return len(self) != before
 
-    def _oldest_kept_hour(self, sighting: "Sighting", policy: IdPolicy) -> int:
+    def _oldest_kept(self, sighting: "Sighting", policy: IdPolicy) -> tuple[int, int]:
+        """Return the oldest hour that is kept, and how many unreported ids of that hour are still too many."""
         oldest = sighting.hour - policy.retention_h
         surplus = sighting.unreported() - policy.max_unreported
         if surplus <= 0:
-            return oldest
+            return oldest, 0
         hours = sorted(
             hour
             for run, reported in zip(self.runs, sighting.reported, strict=True)
             for hour, is_reported in zip(run.hours, reported, strict=True)
             if not is_reported
         )
-        # Whole hours go: an hour has no order within.
-        return max(oldest, hours[surplus - 1] + 1)
+        boundary = hours[surplus]
+        if boundary < oldest:
+            return oldest, 0
+        return boundary, surplus - bisect_left(hours, boundary)
 
 
 class Sighting:
