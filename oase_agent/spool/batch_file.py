@@ -5,7 +5,7 @@
     {"seq":5,"ft":1700000010,"n":2,"ev":[{…},{…}],"crc":"9a0b1c2d"}
     {"seq":6,"ft":0,"n":1,"refused":[{"why":"…","event":"…"}],"crc":"…"}
     {"v":1,"first":5,"last":6,"events":3,"size":1234,"ft":1700000010,"collected":42,
-     "cursor":{"time":1700000009,"event":{…}},"ids":[[482000,"<base64>"]],"crc":"…"}
+     "cursor":{"time":1700000009,"event":{…}},"ids":[[482000,"<base64>"]],"letters":[],"revived":0,"crc":"…"}
 
 A batch is numbered by `seq`, without gaps within a setting. `ft` is its group time before the queue's shift;
 `ev` is the JSON array exactly as it goes into the POST, so that delivering never decodes it. A `refused` batch
@@ -80,7 +80,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What is true after a file: see the module's text. `ids` pairs an epoch hour with packed id keys in base64."""
+    """What is true after a file: see the module's text. `ids` pairs an epoch hour with packed id keys in base64.
+
+    `letters` are dead letters whose events are in this file again, and `revived` how many events those are.
+    """
 
     first: int
     last: int
@@ -90,6 +93,8 @@ class Footer:
     collected: int
     cursor: Cursor
     ids: tuple[PackedIds, ...] = ()
+    letters: tuple[str, ...] = ()
+    revived: int = 0
 
 
 def batch_line(seq: int, group_time: int, events: Sequence[bytes]) -> bytes:
@@ -120,6 +125,8 @@ def footer_line(footer: Footer) -> bytes:
             "event": None if event is None else orjson.Fragment(event),
         },
         "ids": footer.ids,
+        "letters": footer.letters,
+        "revived": footer.revived,
     }
     return _sealed(orjson.dumps(document)[:-1])
 
@@ -165,6 +172,8 @@ def parse_footer(line: bytes) -> Footer:
             collected=document["collected"],
             cursor=Cursor(document["cursor"]["time"], None if event is None else orjson.dumps(event)),
             ids=tuple((hour, keys) for hour, keys in document["ids"]),
+            letters=tuple(document["letters"]),
+            revived=document["revived"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise Damage("the footer lacks a field") from error

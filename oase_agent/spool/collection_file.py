@@ -18,11 +18,12 @@ from oase_agent.spool.id_run import PackedIds
 class BatchLimits:
     """What one batch, that is one group of a POST, holds at most; a larger event is a batch of its own.
 
-    Big enough to be cheap, small enough for a gateway that allows 1 MiB, and for memory (design section 5).
+    Big enough to be cheap, small enough for a gateway that allows 1 MiB, and for memory (design section 5). A little
+    below 256 KiB, so that two of them with their group heads fit the 512 KiB of a POST.
     """
 
     events: int = 1000
-    size_bytes: int = 256 * 1024
+    size_bytes: int = 250 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,13 @@ class CollectionFile:
         if self._refused:
             self._flush_refused()
 
-    def publish(self, cursor: Cursor, ids: tuple[PackedIds, ...], collected: int) -> tuple[FileName, Footer]:
-        """Commit everything written; when this returns, it is on disk under its name (promise P1)."""
+    def publish(
+        self, cursor: Cursor, collected: int, *, ids: tuple[PackedIds, ...] = (), letter: str | None = None
+    ) -> tuple[FileName, Footer]:
+        """Commit everything written; when this returns, it is on disk under its name (promise P1).
+
+        `letter` is the dead letter whose events these are.
+        """
         assert self._file is not None
         name = FileName(self.start.seq, self.last_seq, self.start.epoch)
         footer = Footer(
@@ -113,6 +119,8 @@ class CollectionFile:
             collected=collected,
             cursor=cursor,
             ids=ids,
+            letters=() if letter is None else (letter,),
+            revived=0 if letter is None else self.events + self.refused,
         )
         self._file.write(footer_line(footer))
         self._file.publish(str(name))

@@ -154,6 +154,11 @@ class Journal:
         if last.seq > self.checkpoint.sent_hi:
             self.save(replace(self.checkpoint, sent_hi=last.seq + SENT_WINDOW))
 
+    def forget_letters(self) -> None:
+        """Forget, with the next checkpoint, the letters that were in the queue again and are removed by now."""
+        if self.checkpoint.letters:
+            self.save(replace(self.checkpoint, letters=()))
+
     def see(self, sighting: Sighting, policy: IdPolicy) -> None:
         """Note which ids a complete answer reported."""
         self._ids_are_stale = self.ids.absorb(sighting, policy) or self._ids_are_stale

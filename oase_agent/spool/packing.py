@@ -61,6 +61,8 @@ def _merged(footers: Sequence[Footer]) -> Footer:
         group_time=max(footer.group_time for footer in footers),
         collected=max(footer.collected for footer in footers),
         ids=tuple(group for footer in footers for group in footer.ids),
+        letters=tuple(letter for footer in footers for letter in footer.letters),
+        revived=sum(footer.revived for footer in footers),
     )
 
 

@@ -24,12 +24,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import orjson
+
 from oase_agent.disk import Disk
 from oase_agent.errors import Reason, SpoolUnavailable
 from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import Damage, NewerFormat
 from oase_agent.spool.collection_file import BatchLimits, CollectionFile, Start
-from oase_agent.spool.dead import DeadLetter, DeathCertificate, bury
+from oase_agent.spool.dead import (
+    DeadLetter,
+    DeathCertificate,
+    bury,
+    is_to_be_replayed,
+    letter_names,
+    read_letter,
+    remove_letter,
+)
 from oase_agent.spool.fence import move_above, position_of
 from oase_agent.spool.journal import Journal
 from oase_agent.spool.known_ids import IdPolicy, Sighting
@@ -132,8 +142,7 @@ class SettingQueue:
         with self._opened() as journal:
             batches = 1 + expected_bytes // self._tools.batches.size_bytes
             first_time = max(journal.checkpoint.group_time + 1, fetched_time - batches + 1)
-            start = Start(journal.checkpoint.replayed + 1, first_time, journal.epoch)
-            file = CollectionFile(self._tools.disk, self._directory, start, self._tools.batches)
+            file = self._new_file(journal, first_time)
         try:
             yield file
         except OSError as error:
@@ -141,6 +150,10 @@ class SettingQueue:
             raise self._failed(error) from error
         finally:
             file.abandon()
+
+    def _new_file(self, journal: Journal, first_time: int) -> CollectionFile:
+        start = Start(journal.checkpoint.replayed + 1, first_time, journal.epoch)
+        return CollectionFile(self._tools.disk, self._directory, start, self._tools.batches)
 
     def commit(self, file: CollectionFile, cursor: Cursor, sighting: Sighting) -> Kept:
         """Keep a collection durably, with the cursor after it (promises P1, P5). An empty one writes nothing."""
@@ -152,7 +165,7 @@ class SettingQueue:
             if file.batches:
                 _check_place(file, journal)
                 collected = journal.checkpoint.collected + file.events + file.refused
-                journal.adopt(*file.publish(cursor, tuple(sighting.new.packed()), collected))
+                journal.adopt(*file.publish(cursor, collected, ids=tuple(sighting.new.packed())))
             else:
                 # Only in memory until the next checkpoint: an empty window asked for again stays empty.
                 journal.move_cursor(cursor)
@@ -228,7 +241,12 @@ class SettingQueue:
         with self._opened() as journal:
             certificate = DeathCertificate(reason, answer, attempts, self._tools.now())
             letter = DeadLetter(
-                self.setting_name, outgoing.seq, outgoing.first_event, outgoing.split(), certificate
+                self.setting_name,
+                outgoing.seq,
+                outgoing.first_event,
+                outgoing.split(),
+                certificate,
+                outgoing.is_refused,
             )
             bury(self._tools.disk, self._directory, letter)
             journal.leave(outgoing, dead=outgoing.count)
@@ -247,12 +265,11 @@ class SettingQueue:
         """
         with self._opened() as journal:
             checkpoint = journal.checkpoint
-            start = Start(checkpoint.replayed + 1, checkpoint.group_time + 1, journal.epoch)
-            file = CollectionFile(self._tools.disk, self._directory, start, self._tools.batches)
+            file = self._new_file(journal, checkpoint.group_time + 1)
             for outgoing in refused:
                 file.add(outgoing.split())
             file.flush()
-            journal.adopt(*file.publish(self.read_cursor(), (), checkpoint.collected))
+            journal.adopt(*file.publish(self.read_cursor(), checkpoint.collected))
             journal.leave(refused[-1], requeued=sum(outgoing.count for outgoing in refused))
 
     def learn_position(self, latest: int | None) -> bool:
@@ -283,6 +300,36 @@ class SettingQueue:
         """Tell whether `latest` is the group time of a batch that may be on the wire without an answer."""
         with self._opened() as journal:
             return position_of(journal, latest, maybe_through=self._maybe_through).stored is not None
+
+    # -- dead letters -------------------------------------------------------------------------------------
+
+    def replay(self) -> int:
+        """Let the letters that an operator marked enter the queue again; return how many events those were.
+
+        The file that takes a letter's events names it, so that a crash before its removal revives nothing twice.
+        """
+        with self._opened() as journal:
+            revived = 0
+            disk = self._tools.disk
+            marked = [name for name in letter_names(disk, self._directory) if is_to_be_replayed(name)]
+            for name in marked:
+                if name not in journal.checkpoint.letters:
+                    revived += self._revive(journal, read_letter(disk, self._directory, name), name)
+                remove_letter(disk, self._directory, name)
+            journal.forget_letters()
+            return revived
+
+    def _revive(self, journal: Journal, letter: DeadLetter, name: str) -> int:
+        file = self._new_file(journal, journal.checkpoint.group_time + 1)
+        for event in letter.events:
+            if letter.is_refused:
+                why, text = orjson.loads(event).values()
+                file.add_refused([(why, text)])
+            else:
+                file.add([event])
+        file.flush()
+        journal.adopt(*file.publish(self.read_cursor(), journal.checkpoint.collected, letter=name))
+        return len(letter.events)
 
     # -- upkeep -------------------------------------------------------------------------------------------
 

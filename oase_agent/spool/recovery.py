@@ -176,6 +176,8 @@ def after_footer(checkpoint: Checkpoint, footer: Footer) -> Checkpoint:
         group_time=max(checkpoint.group_time, footer.group_time),
         collected=max(checkpoint.collected, footer.collected),
         ids=checkpoint.ids + footer.ids,
+        letters=checkpoint.letters + footer.letters,
+        dead=checkpoint.dead - footer.revived,
     )
 
 

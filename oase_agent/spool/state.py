@@ -11,7 +11,7 @@ import contextlib
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ class Checkpoint:
     `settled` is the last batch that left the queue; of the next one `part_done` events left and the part up to
     event `part_until` is the one that may be on the wire (0 = the batch is not sent in parts). `group_time` is
     the last one given to a batch, `shift` is added to it when sending. Batches up to `sent_hi` may have been on
-    the wire. `ids_file` names the bulk of the known ids, `ids` those since then. `collected`, `delivered` and
-    `dead` count events since the beginning.
+    the wire. `ids_file` names the bulk of the known ids, `ids` those since then. `letters` are dead letters that are
+    in the queue again and not yet removed. `collected`, `delivered` and `dead` count events since the beginning.
     """
 
     setting_name: str
@@ -55,10 +55,14 @@ class Checkpoint:
     sent_hi: int = 0
     ids_file: str = ""
     ids: tuple[PackedIds, ...] = ()
+    letters: tuple[str, ...] = ()
     collected: int = 0
     delivered: int = 0
     dead: int = 0
     v: int = FORMAT_VERSION
+
+
+_FIELD_NAMES = tuple(field.name for field in fields(Checkpoint))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -118,9 +122,9 @@ class CheckpointFile:
         """Return when `checkpoint` is on disk; raises OSError."""
         # Not `upsert`: it writes an empty table first when there is no document yet, and every write is durable.
         if self._has_document:
-            self._table.update(asdict(checkpoint), doc_ids=[_DOCUMENT_ID])
+            self._table.update(_fields(checkpoint), doc_ids=[_DOCUMENT_ID])
         else:
-            self._table.insert(Document(asdict(checkpoint), doc_id=_DOCUMENT_ID))
+            self._table.insert(Document(_fields(checkpoint), doc_id=_DOCUMENT_ID))
             self._has_document = True
 
 
@@ -134,10 +138,16 @@ def read_checkpoint(disk: Disk, path: Path) -> Checkpoint:
         document: dict[str, Any] = orjson.loads(body)[_TABLE][str(_DOCUMENT_ID)]
         if document["v"] != FORMAT_VERSION:
             raise NewerFormat(document["v"])
-        known = {field.name: document[field.name] for field in fields(Checkpoint)}
+        known = {name: document[name] for name in _FIELD_NAMES}
     except (ValueError, KeyError, TypeError) as error:
         raise Damage("a field is missing") from error
-    return Checkpoint(**{**known, "ids": tuple((hour, keys) for hour, keys in known["ids"])})
+    ids = tuple((hour, keys) for hour, keys in known["ids"])
+    return Checkpoint(**{**known, "ids": ids, "letters": tuple(known["letters"])})
+
+
+def _fields(checkpoint: Checkpoint) -> dict[str, Any]:
+    # Not `asdict`: it copies deeply, and the ids of a checkpoint are many.
+    return {name: getattr(checkpoint, name) for name in _FIELD_NAMES}
 
 
 def _with_crc(body: bytes) -> bytes:
