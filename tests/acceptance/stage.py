@@ -103,6 +103,17 @@ class Stage:
             await self._running
         return self.agent
 
+    async def start_collecting(self, *names: str, **environment: str) -> Agent:
+        """Start an agent and wait until these settings are collected: what is written now will be."""
+        agent = await self.start(INTERVAL_S, **environment)
+        await self.until(lambda: all(map(self.is_collected, names)))
+        return agent
+
+    def is_collected(self, name: str) -> bool:
+        """Tell whether a setting's first cursor is set: what comes from now on is not older."""
+        setting = self.setting(name)
+        return setting.state == "collecting" and setting.figures is not None
+
     async def stop(self) -> None:
         """Stop the agent in order."""
         assert self.agent is not None

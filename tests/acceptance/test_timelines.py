@@ -10,7 +10,7 @@ from tests.acceptance.stage import Stage
 async def test_events_arrive_in_order_and_once(stage: Stage) -> None:
     await stage.open()
     logs = await stage.logs("logs")
-    await stage.start()
+    await stage.start_collecting("logs")
 
     written = []
     for number in range(10):
@@ -25,7 +25,7 @@ async def test_events_arrive_in_order_and_once(stage: Stage) -> None:
 async def test_an_alert_that_stays_active_arrives_once(stage: Stage) -> None:
     await stage.open()
     alerts = await stage.alerts("alerts")
-    await stage.start()
+    await stage.start_collecting("alerts")
 
     first = alerts.fire({"alertname": "Load"})
     await stage.arrived("alerts", 1)
@@ -39,7 +39,7 @@ async def test_an_alert_that_stays_active_arrives_once(stage: Stage) -> None:
 async def test_what_was_collected_during_an_outage_arrives_after_it_in_order(stage: Stage) -> None:
     await stage.open()
     logs = await stage.logs("logs")
-    await stage.start()
+    await stage.start_collecting("logs")
     written = [logs.write("before")]
     await stage.arrived("logs", 1)
 
@@ -56,7 +56,7 @@ async def test_what_was_collected_during_an_outage_arrives_after_it_in_order(sta
 async def test_a_restart_during_an_outage_loses_nothing_and_repeats_nothing(stage: Stage) -> None:
     await stage.open()
     alerts = await stage.alerts("alerts")
-    await stage.start()
+    await stage.start_collecting("alerts")
     fired = [alerts.fire({"alertname": "first"})]
     await stage.arrived("alerts", 1)
     await stage.workspace.refuse()
@@ -76,7 +76,7 @@ async def test_a_restart_during_an_outage_loses_nothing_and_repeats_nothing(stag
 async def test_collecting_begins_without_the_workspace_from_the_last_good_settings(stage: Stage) -> None:
     await stage.open()
     logs = await stage.logs("logs")
-    await stage.start()
+    await stage.start_collecting("logs")
     await stage.until(lambda: stage.setting("logs").state == "collecting")
     await stage.stop()
     await stage.workspace.refuse()
@@ -92,7 +92,7 @@ async def test_collecting_begins_without_the_workspace_from_the_last_good_settin
 async def test_an_answer_lost_after_storing_does_not_double_events(stage: Stage) -> None:
     workspace = await stage.open()
     logs = await stage.logs("logs")
-    await stage.start()
+    await stage.start_collecting("logs")
     written = [logs.write("first")]
     await stage.arrived("logs", 1)
 
@@ -109,7 +109,7 @@ async def test_an_answer_lost_after_storing_does_not_double_events(stage: Stage)
 async def test_access_tokens_are_renewed_before_and_after_they_end(stage: Stage) -> None:
     workspace = await stage.open(access_token_lifetime_s=2)
     logs = await stage.logs("logs")
-    await stage.start()
+    await stage.start_collecting("logs")
     written = []
     for number in range(12):
         written.append(logs.write(f"line {number}"))
@@ -127,7 +127,7 @@ async def test_a_source_that_never_answers_holds_up_nobody_else(stage: Stage) ->
     silent = await stage.logs("silent")
     silent.latency_s = 60
     logs = await stage.logs("logs")
-    await stage.start(SOURCE_TIMEOUT_S="2")
+    await stage.start_collecting("silent", "logs", SOURCE_TIMEOUT_S="2")
 
     began = time.monotonic()
     line = logs.write("quick")
@@ -144,7 +144,7 @@ async def test_one_poison_event_becomes_a_dead_letter_and_the_others_arrive(stag
     logs = await stage.logs("logs")
     other = await stage.logs("other")
     workspace.acceptance.poison = lambda event: event.get("message") == "poison"
-    await stage.start()
+    await stage.start_collecting("logs", "other")
 
     ids = [logs.write("poison" if number == 13 else f"line {number}") for number in range(40)]
     line = other.write("of another setting")
@@ -163,7 +163,7 @@ async def test_a_discarded_setting_is_noticed_inside_a_200_and_the_others_arrive
     workspace = await stage.open()
     logs = await stage.logs("logs")
     other = await stage.logs("other")
-    await stage.start()
+    await stage.start_collecting("logs", "other")
     await stage.until(lambda: stage.setting("logs").state == "collecting")
     await workspace.refuse()
     logs.write("for nobody")
@@ -184,7 +184,7 @@ async def test_a_discarded_setting_is_noticed_inside_a_200_and_the_others_arrive
 async def test_a_stop_in_the_middle_of_a_slow_post_is_quick_and_doubles_nothing(stage: Stage) -> None:
     workspace = await stage.open()
     logs = await stage.logs("logs")
-    await stage.start()
+    await stage.start_collecting("logs")
     written = [logs.write("first")]
     await stage.arrived("logs", 1)
     workspace.faults.add(Fault.slow(after_s=30, endpoint="events", times=1))
@@ -212,7 +212,7 @@ async def test_a_foreign_writer_ahead_of_us_costs_no_event(stage: Stage) -> None
         b'"agent":{"name":"agent-1","version":"2.7.0"},"event":[{"id":"foreign"}]}]}' % future
     )
     assert status == 200
-    await stage.start()
+    await stage.start_collecting("logs")
 
     written = [logs.write("one"), logs.write("two")]
 
