@@ -1,0 +1,10 @@
+"""Run every benchmark with quick sizes."""
+
+from benchmarks.command import run_all
+from benchmarks.end_to_end import BENCHMARK as END_TO_END
+from benchmarks.extract import BENCHMARK as EXTRACT
+from benchmarks.limit import BENCHMARK as LIMIT
+from benchmarks.spool import BENCHMARK as SPOOL
+
+if __name__ == "__main__":
+    raise SystemExit(run_all([LIMIT, EXTRACT, SPOOL, END_TO_END], __doc__ or ""))
