@@ -58,7 +58,8 @@ class Handover:
 
     async def _post(self, chosen: Chosen, size_bytes: int) -> None:
         for course, sent in chosen:
-            await asyncio.to_thread(course.queue.before_sending, sent.batches[-1])
+            if not course.queue.may_send(sent.batches[-1]):
+                await asyncio.to_thread(course.queue.before_sending, sent.batches[-1])
         groups = [
             EventGroup(sent.setting_name, batch.group_time, batch.events)
             for _, sent in chosen

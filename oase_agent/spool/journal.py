@@ -30,9 +30,12 @@ _MAX_IDS_IN_CHECKPOINT = 2000
 class Journal:
     """The open state of one setting's directory; made by `Journal.open`, used by one thread at a time."""
 
-    def __init__(self, disk: Disk, directory: Path, found: Recovered, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, disk: Disk, directory: Path, found: Recovered, checkpoint: Checkpoint, sent_window: int
+    ) -> None:
         self._disk = disk
         self._directory = directory
+        self._sent_window = sent_window
         self._file = CheckpointFile(disk, directory, found.last_state, found.epoch)
         self._next_ids = 1
         self._ids_files = sorted(found.ids_files - {""})
@@ -48,7 +51,15 @@ class Journal:
         self.waiting_events = sum(file.events for file in found.files)
 
     @classmethod
-    def open(cls, disk: Disk, directory: Path, setting_name: str, *, first_cursor_time: int) -> "Journal":
+    def open(
+        cls,
+        disk: Disk,
+        directory: Path,
+        setting_name: str,
+        *,
+        first_cursor_time: int,
+        sent_window: int = SENT_WINDOW,
+    ) -> "Journal":
         """Recover a directory, or begin it: the cursor of a new setting is durable before anything is collected.
 
         Raises OSError and NewerFormat.
@@ -60,10 +71,10 @@ class Journal:
             begun = replace(
                 begun, setting_name=setting_name, cursor_time=begun.cursor_time or first_cursor_time
             )
-            journal = cls(disk, directory, found, begun)
+            journal = cls(disk, directory, found, begun, sent_window)
             journal.save(begun)
         else:
-            journal = cls(disk, directory, found, found.checkpoint)
+            journal = cls(disk, directory, found, found.checkpoint, sent_window)
         journal._skip_settled()
         return journal
 
@@ -106,7 +117,7 @@ class Journal:
             delivered=self.checkpoint.delivered + delivered,
             dead=self.checkpoint.dead + dead,
             # Raised along with every checkpoint, so that most POSTs need no write before them.
-            sent_hi=max(self.checkpoint.sent_hi, last.seq + SENT_WINDOW),
+            sent_hi=max(self.checkpoint.sent_hi, last.seq + self._sent_window),
         )
         if last.is_last_part:
             checkpoint = replace(checkpoint, settled=last.seq, part_done=0, part_until=0)
@@ -114,10 +125,23 @@ class Journal:
             # The next part is another group: its time must be above this one's if this one was stored.
             shift = checkpoint.shift + (1 if delivered else 0)
             checkpoint = replace(checkpoint, part_done=last.until_event, part_until=0, shift=shift)
-        self.save(checkpoint)
+        self.checkpoint = checkpoint
         self.waiting_events -= delivered + dead + requeued
+        self._pop_settled()
         if last.is_last_part and self.files and self.files[0].name.first <= last.seq:
             self.head_offset = last.end_offset
+        if self._must_save(is_plain=bool(delivered) and last.is_last_part and not dead):
+            self.save(checkpoint)
+
+    def _must_save(self, *, is_plain: bool) -> bool:
+        """Tell whether a checkpoint is due: not after every request while a backlog drains.
+
+        Batches that were accepted but not noted durably are within `sent_hi`: after a crash the workspace's position
+        settles them. Whatever else leaves is noted at once.
+        """
+        # Half the window, so that the checkpoint raises `sent_hi` before a request would have to.
+        unsaved = self.checkpoint.settled - self._durable.settled
+        return not is_plain or not self.files or unsaved >= self._sent_window // 2
 
     def skip(self, damaged: DamagedLine) -> None:
         """Let a damaged line at the head leave as dead, with as many events as it says it holds."""
@@ -149,10 +173,14 @@ class Journal:
         event = None if cursor.last_event is None else cursor.last_event.decode()
         self.checkpoint = replace(self.checkpoint, cursor_time=cursor.last_fetched_time, cursor_event=event)
 
+    def may_send(self, last: Outgoing) -> bool:
+        """Tell whether it is durable that batches up to `last` may be on the wire."""
+        return last.seq <= self._durable.sent_hi
+
     def allow_sending(self, last: Outgoing) -> None:
         """Make durable that batches up to `last` may be on the wire, if that is not yet so."""
-        if last.seq > self.checkpoint.sent_hi:
-            self.save(replace(self.checkpoint, sent_hi=last.seq + SENT_WINDOW))
+        if not self.may_send(last):
+            self.save(replace(self.checkpoint, sent_hi=last.seq + self._sent_window))
 
     def forget_letters(self) -> None:
         """Forget, with the next checkpoint, the letters that were in the queue again and are removed by now."""
@@ -169,6 +197,7 @@ class Journal:
         self._file.save(checkpoint)
         previous, self._durable = self._durable, checkpoint
         self.checkpoint = checkpoint
+        self._pop_settled()
         # What both kept checkpoints call settled: the newest one may yet turn out damaged (invariant I5).
         self._unlink_settled(min(previous.settled, checkpoint.settled))
         self._unlink_ids(keep={checkpoint.ids_file, previous.ids_file})
@@ -199,10 +228,12 @@ class Journal:
         self._ids_are_stale = False
         return replace(checkpoint, ids_file=str(name), ids=())
 
-    def _unlink_settled(self, settled: int) -> None:
+    def _pop_settled(self) -> None:
         while self.files and self.files[0].name.last <= self.checkpoint.settled:
             self._settled_files.append(self.files.popleft().name)
             self.head_offset = 0
+
+    def _unlink_settled(self, settled: int) -> None:
         kept: list[FileName] = []
         for name in self._settled_files:
             if name.last <= settled:

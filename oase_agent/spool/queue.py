@@ -41,7 +41,7 @@ from oase_agent.spool.dead import (
     remove_letter,
 )
 from oase_agent.spool.fence import move_above, position_of
-from oase_agent.spool.journal import Journal
+from oase_agent.spool.journal import SENT_WINDOW, Journal
 from oase_agent.spool.known_ids import IdPolicy, Sighting
 from oase_agent.spool.outgoing import DamagedLine, Outgoing
 from oase_agent.spool.salvage import copy_aside
@@ -76,7 +76,11 @@ class QueueFigures:
 
 @dataclass(frozen=True, slots=True)
 class QueueTools:
-    """What every queue of a spool shares; `on_full` is called when the volume has no space left."""
+    """What every queue of a spool shares.
+
+    `on_full` is called when the volume has no space left. `sent_window` is how many batches may be sent before a
+    checkpoint must raise what may be on the wire.
+    """
 
     disk: Disk
     policy: IdPolicy
@@ -84,6 +88,7 @@ class QueueTools:
     telemetry: Telemetry
     on_full: Callable[[], None] = lambda: None
     batches: BatchLimits = field(default_factory=BatchLimits)
+    sent_window: int = SENT_WINDOW
 
 
 class SettingQueue:
@@ -224,6 +229,11 @@ class SettingQueue:
         """Note durably that batches up to `last` may be on the wire from now on (invariant I8)."""
         with self._opened() as journal:
             journal.allow_sending(last)
+
+    def may_send(self, last: Outgoing) -> bool:
+        """Tell whether `before_sending` has nothing to do. Never blocks."""
+        journal = self._journal
+        return journal is not None and journal.may_send(last)
 
     def answer_lost(self, last: Outgoing) -> None:
         """Note that what was sent up to `last` may have been stored: only the workspace's position can tell."""
@@ -392,6 +402,7 @@ class SettingQueue:
             self._directory,
             self.setting_name,
             first_cursor_time=int(self._tools.now()),
+            sent_window=self._tools.sent_window,
         )
         self._maybe_through = journal.checkpoint.sent_hi
         self._position_is_known = False

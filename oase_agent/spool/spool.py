@@ -19,6 +19,7 @@ from oase_agent.disk import Disk
 from oase_agent.errors import SpoolUnavailable
 from oase_agent.spool.batch_file import Damage, NewerFormat
 from oase_agent.spool.collection_file import BatchLimits
+from oase_agent.spool.journal import SENT_WINDOW
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, VolumeSpace, space_of
 from oase_agent.spool.queue import QueueTools, SettingQueue
@@ -56,12 +57,13 @@ class Spool:
         disk: Disk | None = None,
         space: Callable[[Path], VolumeSpace] = space_of,
         batches: BatchLimits | None = None,
+        sent_window: int = SENT_WINDOW,
     ) -> None:
         self._directory = directory
         self._disk = disk or Disk()
         self._reserve = Reserve(self._disk, directory)
         self._tools = QueueTools(
-            self._disk, ids, now, telemetry, self._reserve.release, batches or BatchLimits()
+            self._disk, ids, now, telemetry, self._reserve.release, batches or BatchLimits(), sent_window
         )
         self._queues: dict[str, SettingQueue] = {}
         self._lock: int | None = None

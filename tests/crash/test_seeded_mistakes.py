@@ -45,11 +45,11 @@ def no_directory_sync(_patch: pytest.MonkeyPatch) -> type[SimulatedDisk]:
 
 def published_before_it_is_synced(patch: pytest.MonkeyPatch) -> type[SimulatedDisk]:
     def publish(self: Any, name: str) -> None:
+        descriptor, self._descriptor = self._descriptor, None
         self._disk.rename(self._path, self._directory / name)
         self._disk.sync_directory(self._directory)
-        self._disk.sync(self._descriptor)
-        self._disk.close(self._descriptor)
-        self._descriptor = None
+        self._disk.sync(descriptor)
+        self._disk.close(descriptor)
 
     patch.setattr(NewFile, "publish", publish)
     return SimulatedDisk
@@ -59,9 +59,8 @@ def unlinked_before_the_checkpoint(patch: pytest.MonkeyPatch) -> type[SimulatedD
     save = Journal.save
 
     def hasty(self: Any, checkpoint: Any) -> None:
-        for file in list(self.files):
-            if file.name.last <= checkpoint.settled:
-                self._disk.unlink(self._directory / str(file.name))
+        for name in self._settled_files:
+            self._disk.unlink(self._directory / str(name))
         save(self, checkpoint)
 
     patch.setattr(Journal, "save", hasty)
@@ -121,7 +120,7 @@ def no_position_probe(patch: pytest.MonkeyPatch) -> type[SimulatedDisk]:
 
 
 def sent_without_noting_it(patch: pytest.MonkeyPatch) -> type[SimulatedDisk]:
-    patch.setattr(Journal, "allow_sending", lambda self, last: None)
+    patch.setattr(Journal, "may_send", lambda self, last: True)
     return SimulatedDisk
 
 
@@ -130,7 +129,9 @@ def ids_only_in_memory(patch: pytest.MonkeyPatch) -> type[SimulatedDisk]:
     patch.setattr(
         CollectionFile,
         "publish",
-        lambda self, cursor, ids, collected: publish(self, cursor, (), collected),
+        lambda self, cursor, collected, *, ids=(), letter=None: publish(
+            self, cursor, collected, letter=letter
+        ),
     )
     return SimulatedDisk
 

@@ -145,6 +145,8 @@ class Life:
             space=lambda _directory: VolumeSpace(10**12, 10**12),
             # Small batches, so that a collection of a few events has several.
             batches=BatchLimits(events=2),
+            # A small window, so that checkpoints come in the middle of a backlog.
+            sent_window=4,
         )
         self._collector = Collector(
             self.spool,
