@@ -85,9 +85,11 @@ class Deliverer:
         async with asyncio.TaskGroup() as requests:
             while True:
                 self._wake.clear()
-                if not await self._start_one(requests):
+                # One reading a pass: a setting that became due between two would be neither sent nor waited for.
+                now_s = self._chances.monotonic()
+                if not await self._start_one(requests, now_s):
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), self._seconds_to_wait())
+                        await asyncio.wait_for(self._wake.wait(), self._seconds_to_wait(now_s))
 
     async def drain(self, deadline_s: float) -> None:
         """Begin nothing new; return when what is under way has been answered and settled, or at the deadline."""
@@ -97,13 +99,13 @@ class Deliverer:
 
     # -- choosing what goes next --------------------------------------------------------------------------
 
-    async def _start_one(self, requests: asyncio.TaskGroup) -> bool:
+    async def _start_one(self, requests: asyncio.TaskGroup, now_s: float) -> bool:
         # After trouble a single request tries how things are.
         lanes = 1 if self._gate.closed_by else LANES
-        is_closed = self._gate.seconds_closed(self._chances.monotonic()) > 0
+        is_closed = self._gate.seconds_closed(now_s) > 0
         if self._is_draining or is_closed or self._in_flight >= lanes:
             return False
-        chosen = await self._choose()
+        chosen = await self._choose(now_s)
         if not chosen:
             return False
         self._in_flight += 1
@@ -112,11 +114,11 @@ class Deliverer:
         requests.create_task(self._deliver(chosen), name=f"deliver {names}")
         return True
 
-    async def _choose(self) -> Chosen:
+    async def _choose(self, now_s: float) -> Chosen:
         """Fill one request, beginning with the setting that was served longest ago."""
         chosen: list[tuple[Course, Sent]] = []
         room = self._limit.bytes - ENVELOPE_BYTES
-        for course in self._ready():
+        for course in self._ready(now_s):
             if chosen and (course.is_alone or room <= 0):
                 continue
             sent = await self._load(course, room)
@@ -134,13 +136,12 @@ class Deliverer:
                 break
         return chosen
 
-    def _ready(self) -> list[Course]:
+    def _ready(self, now_s: float) -> list[Course]:
         for queue in self._spool.queues():
             if queue.setting_name not in self._courses:
                 self._courses[queue.setting_name] = Course(
                     queue, self._telemetry, now=self._chances.now, random=self._chances.random
                 )
-        now_s = self._chances.monotonic()
         return [
             course
             for course in self._courses.values()
@@ -161,19 +162,18 @@ class Deliverer:
         overhead = group_overhead_bytes(sent.setting_name, self._agent)
         return sum(len(batch.events) + overhead for batch in sent.batches)
 
-    def _seconds_to_wait(self) -> float | None:
+    def _seconds_to_wait(self, now_s: float) -> float | None:
         """Return when to look again without being woken; None when only a new batch or an answer can help."""
-        now_s = self._chances.monotonic()
+        if self._is_draining:
+            return None
+        closed_s = self._gate.seconds_closed(now_s)
         waits = [
-            course.not_before_s - now_s
+            max(course.not_before_s - now_s, closed_s)
             for course in self._courses.values()
             if course.queue.has_waiting and not course.is_in_flight
         ]
-        if not waits or self._is_draining:
-            return None
-        wait_s = max(min(waits), self._gate.seconds_closed(now_s))
-        # Everything ready while all lanes are taken: the end of a request wakes the dispatcher.
-        return wait_s if wait_s > 0 else None
+        # What could go at once but did not, waits for a lane, or its volume: it must not hide when others are due.
+        return min((wait_s for wait_s in waits if wait_s > 0), default=None)
 
     # -- one request --------------------------------------------------------------------------------------
 
