@@ -122,8 +122,12 @@ class NewFile:
     def __init__(self, disk: Disk, directory: Path, mode: int = PRIVATE_FILE_MODE) -> None:
         self._disk = disk
         self._directory = directory
-        self._path = directory / f"{TEMPORARY_PREFIX}{os.getpid()}.{next(self._numbers)}"
-        self._descriptor: int | None = disk.create(self._path, mode)
+        self._descriptor: int | None = None
+        while self._descriptor is None:
+            # In a container every process may be number 1: a name that an earlier life left is passed over.
+            self._path = directory / f"{TEMPORARY_PREFIX}{os.getpid()}.{next(self._numbers)}"
+            with contextlib.suppress(FileExistsError):
+                self._descriptor = disk.create(self._path, mode)
         self.size_bytes = 0
 
     def write(self, data: bytes) -> None:

@@ -246,6 +246,16 @@ class Telemetry:
 
     # -- the volume ---------------------------------------------------------------------------------------
 
+    def volume_found(self, file_system: str, fsync_s: float | None, warning: str | None) -> None:
+        """The spool's directory is ours, on this kind of volume; `warning` tells what it cannot promise."""
+        facts: dict[str, object] = {"file_system": file_system}
+        if fsync_s is not None:
+            facts["fsync_seconds"] = round(fsync_s, 6)
+        if warning is None:
+            self._info("volume_found", "The spool is on this volume", **facts)
+        else:
+            self._warning("volume_found", warning, **facts)
+
     def spool_damaged(self, setting: str, trouble: str) -> None:
         """Something on the volume could not be read; it was set aside, and the rest goes on (promise P6)."""
         self._damaged.labels(setting).inc()
@@ -259,6 +269,20 @@ class Telemetry:
         """The volume takes writes again."""
         if self._ended(f"volume {setting}"):
             self._info("volume_works_again", "The volume works again", setting=setting)
+
+    def reference_state_taken(
+        self, setting: str, *, cursor_time: int, unsent: int, known_ids: int, unreadable: int
+    ) -> None:
+        """A setting's cursor (epoch seconds), unsent events and known ids came over from the reference agent."""
+        self._info(
+            "reference_state_taken",
+            "The state of the former agent was taken over",
+            setting=setting,
+            cursor_time=cursor_time,
+            unsent=unsent,
+            known_ids=known_ids,
+            unreadable=unreadable,
+        )
 
     # -- what is wrong at the moment ----------------------------------------------------------------------
 

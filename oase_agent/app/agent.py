@@ -15,9 +15,11 @@ from oase_agent import __version__
 from oase_agent.app.build import agent_directory, build
 from oase_agent.app.standing import standing
 from oase_agent.config.groups import AgentConfig
+from oase_agent.disk import Disk
 from oase_agent.errors import Reason, SpoolUnavailable
 from oase_agent.serve.admin import AdminServer
 from oase_agent.serve.status import AgentStatus
+from oase_agent.spool.volume import volume_of
 from oase_agent.telemetry import Telemetry
 
 # Threads do files, parsing and names; each may cost memory of its own (durability study section 6).
@@ -95,6 +97,7 @@ class Agent:
             try:
                 if await asyncio.to_thread(spool.try_own):
                     await asyncio.to_thread(spool.open_existing)
+                    await self._tell_volume()
                     return True
                 self._waits_for = "standby: another agent owns this spool"
                 if not is_told:
@@ -106,6 +109,10 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_requested.wait(), _STANDBY_LOOK_S)
         return False
+
+    async def _tell_volume(self) -> None:
+        volume = await asyncio.to_thread(volume_of, agent_directory(self._config), Disk(), time.monotonic)
+        self._telemetry.volume_found(volume.file_system, volume.fsync_s, volume.warning)
 
     async def _work(self) -> None:
         self._telemetry.volume_works_again("")

@@ -5,7 +5,7 @@
     {"seq":5,"ft":1700000010,"n":2,"ev":[{…},{…}],"crc":"9a0b1c2d"}
     {"seq":6,"ft":0,"n":1,"refused":[{"why":"…","event":"…"}],"crc":"…"}
     {"v":1,"first":5,"last":6,"events":3,"size":1234,"ft":1700000010,"collected":42,
-     "cursor":{"time":1700000009,"event":{…}},"ids":[[482000,"<base64>"]],"letters":[],"revived":0,"crc":"…"}
+     "cursor":{"time":1700000009,"event":{…}},"ids":[[482000,"<base64>"]],"letters":[],"revived":0,"settled":0,"crc":"…"}
 
 A batch is numbered by `seq`, without gaps within a setting. `ft` is its group time before the queue's shift;
 `ev` is the JSON array exactly as it goes into the POST, so that delivering never decodes it. A `refused` batch
@@ -82,7 +82,8 @@ class Batch:
 class Footer:
     """What is true after a file: see the module's text. `ids` pairs an epoch hour with packed id keys in base64.
 
-    `letters` are dead letters whose events are in this file again, and `revived` how many events those are.
+    `letters` are dead letters whose events are in this file again, and `revived` how many events those are. Batches
+    up to `settled` left the queue with this file, because it holds their events again; 0 = none did.
     """
 
     first: int
@@ -95,6 +96,7 @@ class Footer:
     ids: tuple[PackedIds, ...] = ()
     letters: tuple[str, ...] = ()
     revived: int = 0
+    settled: int = 0
 
 
 def batch_line(seq: int, group_time: int, events: Sequence[bytes]) -> bytes:
@@ -127,6 +129,7 @@ def footer_line(footer: Footer) -> bytes:
         "ids": footer.ids,
         "letters": footer.letters,
         "revived": footer.revived,
+        "settled": footer.settled,
     }
     return _sealed(orjson.dumps(document)[:-1])
 
@@ -141,10 +144,10 @@ def parse_batch(line: bytes) -> Batch:
     return Batch(int(seq), int(group_time), int(count), sealed[match.end() :], kind == b"refused")
 
 
-def whole_seq(line: bytes) -> int | None:
-    """Return the number of a batch line, or None when the line is damaged."""
+def whole_batch(line: bytes) -> Batch | None:
+    """Return the batch of a line, or None when the line is damaged."""
     try:
-        return parse_batch(line).seq
+        return parse_batch(line)
     except Damage:
         return None
 
@@ -174,6 +177,7 @@ def parse_footer(line: bytes) -> Footer:
             ids=tuple((hour, keys) for hour, keys in document["ids"]),
             letters=tuple(document["letters"]),
             revived=document["revived"],
+            settled=document["settled"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise Damage("the footer lacks a field") from error

@@ -76,6 +76,11 @@ class CollectionFile:
         """How many bytes were written."""
         return self._file.size_bytes if self._file else 0
 
+    def begin_group(self, group_time: int) -> None:
+        """Give what is added from now on a batch of its own, of this group time if that is above the last one."""
+        self.flush()
+        self._next_time = max(self._next_time, group_time)
+
     def add(self, events: Iterable[bytes]) -> None:
         """Take events as JSON objects, exactly as they are to be posted."""
         for event in events:
@@ -102,11 +107,17 @@ class CollectionFile:
             self._flush_refused()
 
     def publish(
-        self, cursor: Cursor, collected: int, *, ids: tuple[PackedIds, ...] = (), letter: str | None = None
+        self,
+        cursor: Cursor,
+        collected: int,
+        *,
+        ids: tuple[PackedIds, ...] = (),
+        letter: str | None = None,
+        settled: int = 0,
     ) -> tuple[FileName, Footer]:
         """Commit everything written; when this returns, it is on disk under its name (promise P1).
 
-        `letter` is the dead letter whose events these are.
+        `letter` is the dead letter whose events these are; `settled` is the last batch that these stand for again.
         """
         assert self._file is not None
         name = FileName(self.start.seq, self.last_seq, self.start.epoch)
@@ -121,6 +132,7 @@ class CollectionFile:
             ids=ids,
             letters=() if letter is None else (letter,),
             revived=0 if letter is None else self.events + self.refused,
+            settled=settled,
         )
         self._file.write(footer_line(footer))
         self._file.publish(str(name))

@@ -51,4 +51,4 @@ def position_of(journal: Journal, latest: int, *, maybe_through: int) -> Positio
 def move_above(journal: Journal, position: Position, latest: int) -> None:
     """Move the waiting batches' times durably so that the oldest is just above `latest`; raises OSError."""
     checkpoint = journal.checkpoint
-    journal.save(replace(checkpoint, shift=checkpoint.shift + latest + 1 - position.first_time))
+    journal.save_twice(replace(checkpoint, shift=checkpoint.shift + latest + 1 - position.first_time))

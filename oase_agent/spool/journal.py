@@ -12,7 +12,7 @@ from pathlib import Path
 
 from oase_agent.disk import Disk
 from oase_agent.model import Cursor
-from oase_agent.spool.batch_file import FileName, Footer, lines_of, whole_seq
+from oase_agent.spool.batch_file import FileName, Footer, lines_of, whole_batch
 from oase_agent.spool.id_run import packed_count
 from oase_agent.spool.ids_file import IdsName, write_ids
 from oase_agent.spool.known_ids import IdPolicy, Sighting
@@ -36,7 +36,7 @@ class Journal:
         self._disk = disk
         self._directory = directory
         self._sent_window = sent_window
-        self._file = CheckpointFile(disk, directory, found.last_state, found.epoch)
+        self._file = CheckpointFile(disk, directory, found.states, found.epoch)
         self._next_ids = 1
         self._ids_files = sorted(found.ids_files - {""})
         self._ids_are_stale = False
@@ -65,6 +65,8 @@ class Journal:
         Raises OSError and NewerFormat.
         """
         disk.make_directory(directory)
+        # The directory may be there and not durable: its maker may have been killed before it was synced.
+        disk.sync_directory(directory.parent)
         found = recover(disk, directory)
         if found.checkpoint is None or not found.checkpoint.setting_name:
             begun = found.checkpoint or Checkpoint(setting_name, cursor_time=first_cursor_time)
@@ -81,14 +83,18 @@ class Journal:
     def _skip_settled(self) -> None:
         """Find where the first waiting batch stands, and count only what waits."""
         checkpoint = self.checkpoint
+        damaged = 0
         for item in read_batches(self._disk, self._directory, list(self.files)[:1], 0):
             if isinstance(item, DamagedLine):
-                break
-            batch, end_offset = item
+                damaged += item.claimed_events
+                continue
+            batch, _, end_offset = item
             if batch.seq > checkpoint.settled:
                 break
+            # Damage below a settled batch has left with it.
             self.head_offset = end_offset
-            self.waiting_events -= batch.count
+            self.waiting_events -= batch.count + damaged
+            damaged = 0
         self.waiting_events -= checkpoint.part_done
         if self.troubles:
             # What was damaged cannot be counted one by one; it is what the totals miss.
@@ -98,19 +104,22 @@ class Journal:
     def read(self) -> Iterator[Outgoing | DamagedLine]:
         """Yield the waiting batches in order, as they are sent now; of a batch that is sent in parts, the part."""
         checkpoint = self.checkpoint
+        is_head = True
         for item in read_batches(self._disk, self._directory, list(self.files), self.head_offset):
             if isinstance(item, DamagedLine):
                 yield item
                 continue
             whole = as_outgoing(*item, checkpoint.shift)
-            is_head = whole.seq == checkpoint.settled + 1
+            if whole.seq <= checkpoint.settled:
+                continue
+            # The first one that waits, whatever its number: damage may have left a hole before it.
             if is_head and (checkpoint.part_done or checkpoint.part_until):
                 yield part_of(whole, checkpoint.part_done, checkpoint.part_until or whole.batch_events)
                 return
-            if whole.seq > checkpoint.settled:
-                yield whole
+            is_head = False
+            yield whole
 
-    def leave(self, last: Outgoing, *, delivered: int = 0, dead: int = 0, requeued: int = 0) -> None:
+    def leave(self, last: Outgoing, *, delivered: int = 0, dead: int = 0) -> None:
         """Let everything up to `last` leave the queue, durably; the numbers say in events where it went."""
         checkpoint = replace(
             self.checkpoint,
@@ -126,9 +135,10 @@ class Journal:
             shift = checkpoint.shift + (1 if delivered else 0)
             checkpoint = replace(checkpoint, part_done=last.until_event, part_until=0, shift=shift)
         self.checkpoint = checkpoint
-        self.waiting_events -= delivered + dead + requeued
+        self.waiting_events -= delivered + dead
         self._pop_settled()
-        if last.is_last_part and self.files and self.files[0].name.first <= last.seq:
+        # The file may have been packed since it was read: then the offset means nothing in the pack.
+        if last.is_last_part and self.files and self.files[0].name == last.file:
             self.head_offset = last.end_offset
         if self._must_save(is_plain=bool(delivered) and last.is_last_part and not dead):
             self.save(checkpoint)
@@ -144,24 +154,36 @@ class Journal:
         return not is_plain or not self.files or unsaved >= self._sent_window // 2
 
     def skip(self, damaged: DamagedLine) -> None:
-        """Let a damaged line at the head leave as dead, with as many events as it says it holds."""
-        following = lines_of(
-            self._disk, self._directory / str(damaged.file.name), damaged.end_offset, damaged.file.size
+        """Let a damaged line at the head leave as dead.
+
+        How many events it held is what is missing from the rest of its file: the line itself may say anything.
+        """
+        path = self._directory / str(damaged.file.name)
+        settled = damaged.file.name.last
+        left = sum(file.events for file in self.files if file.name != damaged.file.name)
+        following = lines_of(self._disk, path, damaged.end_offset, damaged.file.size)
+        for batch in filter(None, (whole_batch(line) for _, line in following)):
+            settled = min(settled, batch.seq - 1)
+            left += batch.count
+        lost = max(0, self.waiting_events - left)
+        checkpoint = replace(
+            self.checkpoint,
+            settled=max(settled, self.checkpoint.settled),
+            part_done=0,
+            part_until=0,
+            dead=self.checkpoint.dead + lost,
         )
-        next_seq = next((seq for _, line in following if (seq := whole_seq(line)) is not None), None)
-        settled = damaged.file.name.last if next_seq is None else next_seq - 1
-        lost = min(damaged.claimed_events, self.waiting_events)
-        checkpoint = replace(self.checkpoint, settled=settled, part_done=0, part_until=0)
-        self.save(replace(checkpoint, dead=checkpoint.dead + lost))
+        self.save(checkpoint)
         self.waiting_events -= lost
-        if next_seq is not None:
+        if self.files and self.files[0].name == damaged.file.name:
             self.head_offset = damaged.end_offset
 
-    def adopt(self, name: FileName, footer: Footer) -> None:
-        """Count a file that has just been published."""
+    def adopt(self, name: FileName, footer: Footer, *, requeued: int = 0) -> None:
+        """Count a file that has just been published; `requeued` events of it stood earlier in the queue."""
         self.files.append(FileEntry.of(name, footer))
-        self.waiting_events += footer.events
+        self.waiting_events += footer.events - requeued
         self.checkpoint = after_footer(self.checkpoint, footer)
+        self._pop_settled()
 
     def save_cursor(self) -> None:
         """Make the checkpoint durable if anything in it changed since it last was."""
@@ -172,6 +194,12 @@ class Journal:
         """Move the cursor in memory; the next checkpoint makes it durable."""
         event = None if cursor.last_event is None else cursor.last_event.decode()
         self.checkpoint = replace(self.checkpoint, cursor_time=cursor.last_fetched_time, cursor_event=event)
+
+    def note_ids(self, sighting: Sighting) -> None:
+        """Let the next checkpoint hold ids that no file holds: those that a former agent knew."""
+        if len(sighting.new):
+            ids = self.checkpoint.ids + tuple(sighting.new.packed())
+            self.checkpoint = replace(self.checkpoint, ids=ids)
 
     def may_send(self, last: Outgoing) -> bool:
         """Tell whether it is durable that batches up to `last` may be on the wire."""
@@ -216,6 +244,11 @@ class Journal:
         for file in merged:
             self._disk.unlink(self._directory / str(file.name))
         return True
+
+    def save_twice(self, checkpoint: Checkpoint) -> None:
+        """Save in both kept generations what must not be unknown if the newest one is lost."""
+        self.save(checkpoint)
+        self.save(checkpoint)
 
     def _with_bulk(self, checkpoint: Checkpoint) -> Checkpoint:
         pending = packed_count(checkpoint.ids)

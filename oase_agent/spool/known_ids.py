@@ -103,7 +103,8 @@ class KnownIds:
 
     def _oldest_kept(self, sighting: "Sighting", policy: IdPolicy) -> tuple[int, int]:
         """Return the oldest hour that is kept, and how many unreported ids of that hour are still too many."""
-        oldest = sighting.hour - policy.retention_h
+        # What is noted coarsely may have been reported up to `refresh_h` later.
+        oldest = sighting.hour - policy.retention_h - policy.refresh_h
         surplus = sighting.unreported() - policy.max_unreported
         if surplus <= 0:
             return oldest, 0
@@ -142,6 +143,10 @@ class Sighting:
         self.new.low.append(low)
         self.new.hours.append(self.hour)
         return True
+
+    def is_of(self, known: KnownIds) -> bool:
+        """Tell whether `known` are still the ids that this sighting looked in."""
+        return known.runs[0] is self._main and known.runs[1] is self._recent
 
     def unreported(self) -> int:
         """Return how many known ids the answer did not hold."""

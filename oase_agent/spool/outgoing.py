@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 from oase_agent.disk import Disk
-from oase_agent.spool.batch_file import Batch, Damage, claimed_count, lines_of, parse_batch
+from oase_agent.model import FIELD_SETTING_NAME
+from oase_agent.spool.batch_file import Batch, Damage, FileName, claimed_count, lines_of, parse_batch
 from oase_agent.spool.recovery import FileEntry
 
 
@@ -17,7 +18,8 @@ class Outgoing:
 
     `events` is a JSON array; of a part it holds the events from `first_event` up to `until_event` of the batch,
     which has `batch_events` in all. `group_time` includes the queue's shift. `end_offset` is where the batch's
-    line ends in its file. A refused batch is not posted: its array holds reasons and texts.
+    line ends in `file`, which packing may replace at any time. A refused batch is not posted: its array holds reasons
+    and texts.
     """
 
     seq: int
@@ -26,6 +28,7 @@ class Outgoing:
     first_event: int
     until_event: int
     batch_events: int
+    file: FileName
     end_offset: int
     is_refused: bool = False
 
@@ -61,19 +64,34 @@ class DamagedLine:
 
 def read_batches(
     disk: Disk, directory: Path, files: Iterable[FileEntry], head_offset: int
-) -> Iterator[tuple[Batch, int] | DamagedLine]:
-    """Yield (batch, offset after it) from the head on; a damaged line is yielded as such. Raises OSError."""
+) -> Iterator[tuple[Batch, FileName, int] | DamagedLine]:
+    """Yield (batch, its file, offset after it) from the head on, a damaged line as such. Raises OSError."""
     offset = head_offset
     for file in files:
         for end_offset, line in lines_of(disk, directory / str(file.name), offset, file.size):
             try:
-                yield parse_batch(line), end_offset
+                yield parse_batch(line), file.name, end_offset
             except Damage as damage:
                 yield DamagedLine(file, line, end_offset, str(damage))
         offset = 0
 
 
-def as_outgoing(batch: Batch, end_offset: int, shift: int) -> Outgoing:
+def setting_name_of(disk: Disk, path: Path) -> str | None:
+    """Return the setting that the first whole batch of a file is labelled with, or None. Raises OSError."""
+    with disk.open(path) as file:
+        for line in file:
+            try:
+                batch = parse_batch(line)
+                first = None if batch.is_refused else next(iter(msgspec.json.decode(batch.events)), None)
+            except (Damage, ValueError):
+                continue
+            name = first.get(FIELD_SETTING_NAME) if isinstance(first, dict) else None
+            if isinstance(name, str):
+                return name
+    return None
+
+
+def as_outgoing(batch: Batch, file: FileName, end_offset: int, shift: int) -> Outgoing:
     """Return a whole batch as it is sent."""
     return Outgoing(
         seq=batch.seq,
@@ -82,6 +100,7 @@ def as_outgoing(batch: Batch, end_offset: int, shift: int) -> Outgoing:
         first_event=0,
         until_event=batch.count,
         batch_events=batch.count,
+        file=file,
         end_offset=end_offset,
         is_refused=batch.is_refused,
     )
@@ -97,5 +116,6 @@ def part_of(whole: Outgoing, first_event: int, until_event: int) -> Outgoing:
         first_event=first_event,
         until_event=until_event,
         batch_events=whole.batch_events,
+        file=whole.file,
         end_offset=whole.end_offset,
     )

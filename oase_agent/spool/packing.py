@@ -63,6 +63,7 @@ def _merged(footers: Sequence[Footer]) -> Footer:
         ids=tuple(group for footer in footers for group in footer.ids),
         letters=tuple(letter for footer in footers for letter in footer.letters),
         revived=sum(footer.revived for footer in footers),
+        settled=max(footer.settled for footer in footers),
     )
 
 

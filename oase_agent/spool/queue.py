@@ -24,8 +24,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import orjson
-
 from oase_agent.disk import Disk
 from oase_agent.errors import Reason, SpoolUnavailable
 from oase_agent.model import Cursor
@@ -35,15 +33,13 @@ from oase_agent.spool.dead import (
     DeadLetter,
     DeathCertificate,
     bury,
-    is_to_be_replayed,
-    letter_names,
-    read_letter,
-    remove_letter,
+    tidy,
 )
 from oase_agent.spool.fence import move_above, position_of
 from oase_agent.spool.journal import SENT_WINDOW, Journal
 from oase_agent.spool.known_ids import IdPolicy, Sighting
 from oase_agent.spool.outgoing import DamagedLine, Outgoing
+from oase_agent.spool.replay import Replay, is_waiting
 from oase_agent.spool.salvage import copy_aside
 from oase_agent.telemetry import Telemetry
 
@@ -167,13 +163,14 @@ class SettingQueue:
             if event is None or len(event) > MAX_LAST_EVENT_BYTES:
                 cursor = replace(cursor, last_event=self.read_cursor().last_event)
             file.flush()
+            _check_place(file, sighting, journal)
             if file.batches:
-                _check_place(file, journal)
                 collected = journal.checkpoint.collected + file.events + file.refused
                 journal.adopt(*file.publish(cursor, collected, ids=tuple(sighting.new.packed())))
             else:
                 # Only in memory until the next checkpoint: an empty window asked for again stays empty.
                 journal.move_cursor(cursor)
+                journal.note_ids(sighting)
             journal.see(sighting, self._tools.policy)
             return Kept(file.events, file.refused, file.batches)
 
@@ -239,6 +236,18 @@ class SettingQueue:
         """Note that what was sent up to `last` may have been stored: only the workspace's position can tell."""
         self._maybe_through = max(self._maybe_through, last.seq)
 
+    def former_agent_may_have_sent(self) -> None:
+        """Note durably that everything that waits may be on the wire: a former agent of our name had it."""
+        with self._opened() as journal:
+            through = journal.checkpoint.replayed
+            journal.save(replace(journal.checkpoint, sent_hi=max(journal.checkpoint.sent_hi, through)))
+            self._maybe_through = max(self._maybe_through, through)
+            self._position_is_known = False
+
+    def doubt_position(self) -> None:
+        """Let the position be asked for again before anything more is sent."""
+        self._position_is_known = False
+
     def settle(self, sent: Sequence[Outgoing]) -> int:
         """Let the oldest batches leave as delivered; return how many events that were."""
         with self._opened() as journal:
@@ -266,12 +275,13 @@ class SettingQueue:
         """Send next only the first `events` of a batch, or part, that was certainly not stored."""
         with self._opened() as journal:
             until = outgoing.first_event + events
-            journal.save(replace(journal.checkpoint, part_done=outgoing.first_event, part_until=until))
+            journal.save_twice(replace(journal.checkpoint, part_done=outgoing.first_event, part_until=until))
 
     def requeue(self, refused: Sequence[Outgoing]) -> None:
         """Move the oldest batches, which were certainly not stored, to the end, because later ones were stored.
 
-        Needed when a foreign writer's time falls between ours: order cannot be kept, but nothing may be lost.
+        Needed when a foreign writer's time falls between ours: order cannot be kept, but nothing may be lost. One
+        rename does both, so that they are in the queue once, whatever happens.
         """
         with self._opened() as journal:
             checkpoint = journal.checkpoint
@@ -279,8 +289,8 @@ class SettingQueue:
             for outgoing in refused:
                 file.add(outgoing.split())
             file.flush()
-            journal.adopt(*file.publish(self.read_cursor(), checkpoint.collected))
-            journal.leave(refused[-1], requeued=sum(outgoing.count for outgoing in refused))
+            name, footer = file.publish(self.read_cursor(), checkpoint.collected, settled=refused[-1].seq)
+            journal.adopt(name, footer, requeued=sum(outgoing.count for outgoing in refused))
 
     def learn_position(self, latest: int | None) -> bool:
         """Take in the latest group time that the workspace has for this setting; None = it has none.
@@ -319,27 +329,14 @@ class SettingQueue:
         The file that takes a letter's events names it, so that a crash before its removal revives nothing twice.
         """
         with self._opened() as journal:
-            revived = 0
-            disk = self._tools.disk
-            marked = [name for name in letter_names(disk, self._directory) if is_to_be_replayed(name)]
-            for name in marked:
-                if name not in journal.checkpoint.letters:
-                    revived += self._revive(journal, read_letter(disk, self._directory, name), name)
-                remove_letter(disk, self._directory, name)
-            journal.forget_letters()
-            return revived
-
-    def _revive(self, journal: Journal, letter: DeadLetter, name: str) -> int:
-        file = self._new_file(journal, journal.checkpoint.group_time + 1)
-        for event in letter.events:
-            if letter.is_refused:
-                why, text = orjson.loads(event).values()
-                file.add_refused([(why, text)])
-            else:
-                file.add([event])
-        file.flush()
-        journal.adopt(*file.publish(self.read_cursor(), journal.checkpoint.collected, letter=name))
-        return len(letter.events)
+            replay = Replay(
+                self._tools.disk,
+                self._directory,
+                new_file=lambda: self._new_file(journal, journal.checkpoint.group_time + 1),
+                read_cursor=self.read_cursor,
+                tell=lambda trouble: self._tools.telemetry.spool_damaged(self.setting_name, trouble),
+            )
+            return replay.run(journal)
 
     # -- upkeep -------------------------------------------------------------------------------------------
 
@@ -404,16 +401,28 @@ class SettingQueue:
             first_cursor_time=int(self._tools.now()),
             sent_window=self._tools.sent_window,
         )
-        self._maybe_through = journal.checkpoint.sent_hi
+        # The window reaches beyond what there was to send.
+        self._maybe_through = min(journal.checkpoint.sent_hi, journal.checkpoint.replayed)
         self._position_is_known = False
         for trouble in journal.troubles:
             self._tools.telemetry.spool_damaged(self.setting_name, trouble)
+        self._tidy_letters(journal)
         return journal
 
+    def _tidy_letters(self, journal: Journal) -> None:
+        disk, directory = self._tools.disk, self._directory
+        # An older checkpoint may call waiting what had left as a letter: after damage no letter is given up.
+        is_sure = not journal.troubles
+        tidy(disk, directory, lambda name: is_sure and is_waiting(journal, disk, directory, name))
 
-def _check_place(file: CollectionFile, journal: Journal) -> None:
-    """Refuse a file whose batch numbers were given away meanwhile: by `requeue`, or by a recovery after an error."""
-    if (file.start.seq, file.start.epoch) != (journal.checkpoint.replayed + 1, journal.epoch):
+
+def _check_place(file: CollectionFile, sighting: Sighting, journal: Journal) -> None:
+    """Refuse a file whose batch numbers, or ids, are not those of the queue any more.
+
+    `requeue` and `replay` give numbers away, and after an error the queue was recovered.
+    """
+    is_in_place = (file.start.seq, file.start.epoch) == (journal.checkpoint.replayed + 1, journal.epoch)
+    if not is_in_place or not sighting.is_of(journal.ids):
         raise SpoolUnavailable(
             "The spool moved on while this collection was read; it is asked for again at the next interval.",
             Reason.DISK,

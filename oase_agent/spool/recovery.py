@@ -21,7 +21,6 @@ from oase_agent.spool.known_ids import KnownIds
 from oase_agent.spool.salvage import rescue, set_aside
 from oase_agent.spool.state import Checkpoint, StateName, read_checkpoint
 
-NO_STATE = StateName(0, 0)
 # Higher than any batch number: "every batch may have been sent".
 EVERYTHING = 2**62
 
@@ -50,7 +49,7 @@ class Recovered:
     """
 
     checkpoint: Checkpoint | None = None
-    last_state: StateName = NO_STATE
+    states: list[StateName] = field(default_factory=list)
     previous_settled: int = 0
     epoch: int = 1
     ids: KnownIds = field(default_factory=KnownIds)
@@ -71,6 +70,7 @@ def recover(disk: Disk, directory: Path) -> Recovered:
     _read_states(disk, directory, names, found)
     footers = _read_files(disk, directory, names, found)
     _replay(found, footers)
+    _part_with_settled(found)
     _read_bulk_ids(disk, directory, names, found)
     return found
 
@@ -91,8 +91,8 @@ def _read_states(disk: Disk, directory: Path, names: Sequence[str], found: Recov
             found.troubles.append(f"checkpoint {name} could not be read: {damage}; it is kept as {place}")
             if not whole:
                 found.previous_settled = -1
-    if generations:
-        found.last_state = generations[0]
+        else:
+            found.states.append(name)
     if whole:
         is_newest_lost = found.previous_settled < 0
         found.checkpoint = replace(whole[0], sent_hi=EVERYTHING) if is_newest_lost else whole[0]
@@ -108,7 +108,7 @@ def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recove
         if name.last <= settled:
             _drop_settled(disk, directory, name, found)
         elif name.last <= covered:
-            disk.unlink(directory / str(name))
+            _drop_covered(disk, directory, name, found)
         else:
             whole = _read_file(disk, directory, name, covered, found)
             if whole is None:
@@ -121,6 +121,9 @@ def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recove
             covered = kept.last
             found.files.append(FileEntry.of(kept, footer))
             footers.append(footer)
+    replayed = found.checkpoint.replayed if found.checkpoint else 0
+    if covered < replayed:
+        found.troubles.append(f"batches {covered + 1} to {replayed} are missing from the volume")
     return footers
 
 
@@ -135,6 +138,17 @@ def _drop_settled(disk: Disk, directory: Path, name: FileName, found: Recovered)
         disk.unlink(directory / str(name))
     else:
         found.settled_files.append(name)
+
+
+def _drop_covered(disk: Disk, directory: Path, name: FileName, found: Recovered) -> None:
+    """Remove a file whose batches stand in a wider one; a damaged one, whose batches were rescued, is kept."""
+    try:
+        read_footer(disk, directory / str(name), name)
+    except Damage as damage:
+        place = set_aside(disk, directory, str(name))
+        found.troubles.append(f"file {name} could not be read: {damage}; it is kept as {place}")
+    else:
+        disk.unlink(directory / str(name))
 
 
 def _read_file(
@@ -164,9 +178,18 @@ def _replay(found: Recovered, footers: list[Footer]) -> None:
     found.checkpoint = checkpoint
 
 
+def _part_with_settled(found: Recovered) -> None:
+    """Let go of files that left by a later file's footer (see `requeue`)."""
+    settled = found.checkpoint.settled if found.checkpoint else 0
+    found.settled_files.extend(file.name for file in found.files if file.name.last <= settled)
+    found.files = [file for file in found.files if file.name.last > settled]
+
+
 def after_footer(checkpoint: Checkpoint, footer: Footer) -> Checkpoint:
     """Return what is true after a file. A rescued footer knows less: nothing ever goes back because of it."""
     event = footer.cursor.last_event
+    if footer.settled > checkpoint.settled:
+        checkpoint = replace(checkpoint, settled=footer.settled, part_done=0, part_until=0)
     return replace(
         checkpoint,
         replayed=footer.last,
@@ -182,9 +205,14 @@ def after_footer(checkpoint: Checkpoint, footer: Footer) -> Checkpoint:
 
 
 def _read_bulk_ids(disk: Disk, directory: Path, names: Sequence[str], found: Recovered) -> None:
+    bulks = sorted(filter(None, map(IdsName.parse, names)))
+    if found.checkpoint is not None and not found.states and bulks:
+        # No checkpoint tells which one: the newest knows most.
+        found.checkpoint = replace(found.checkpoint, ids_file=str(bulks[-1]))
+        found.ids_files = frozenset({str(bulks[-1])})
     # The older checkpoint's bulk stays beside the newest one's: it may yet be needed.
-    for name in filter(None, map(IdsName.parse, names)):
-        if str(name) not in found.ids_files:
+    for name in bulks:
+        if found.states and str(name) not in found.ids_files:
             disk.unlink(directory / str(name))
     if found.checkpoint is None:
         return

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from oase_agent.disk import Disk
 from oase_agent.errors import SpoolUnavailable
-from oase_agent.spool.batch_file import Damage, NewerFormat
+from oase_agent.spool.batch_file import Damage, FileName, NewerFormat
 from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.journal import SENT_WINDOW
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, VolumeSpace, space_of
+from oase_agent.spool.outgoing import setting_name_of
 from oase_agent.spool.queue import QueueTools, SettingQueue
 from oase_agent.spool.state import StateName, read_checkpoint
 from oase_agent.telemetry import Telemetry
@@ -41,6 +42,24 @@ def setting_directory(setting_name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", setting_name.lower()).strip("-")[:_SLUG_LENGTH] or "setting"
     digest = hashlib.blake2b(setting_name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     return f"{slug}-{digest}"
+
+
+def setting_name_in(disk: Disk, directory: Path) -> str | None:
+    """Return whose directory it is, by its checkpoints, else by its batches; None if nothing in it tells.
+
+    Writes nothing, so that it may be asked while another process owns the spool. Raises OSError.
+    """
+    names = disk.names(directory)
+    for name in sorted(filter(None, map(StateName.parse, names)), reverse=True):
+        try:
+            return read_checkpoint(disk, directory / str(name)).setting_name
+        except (Damage, NewerFormat):
+            continue
+    for file in sorted(filter(None, map(FileName.parse, names)), key=lambda file: file.first):
+        labelled = setting_name_of(disk, directory / str(file))
+        if labelled is not None:
+            return labelled
+    return None
 
 
 class Spool:
@@ -74,10 +93,14 @@ class Spool:
     # -- the directory ------------------------------------------------------------------------------------
 
     def try_own(self) -> bool:
-        """Take the directory for this process; return False while another one has it. Raises OSError.
+        """Take the directory for this process; return False while another one has it, True if it is ours already.
+
+        Raises OSError.
 
         The lock is on a file of its own that is never renamed; the kernel frees it when the process ends.
         """
+        if self._lock is not None:
+            return True
         self._disk.make_directory(self._directory)
         descriptor = os.open(self._directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -101,16 +124,28 @@ class Spool:
         """Make a queue of every setting that left a directory, so that its batches are delivered. Raises OSError."""
         settings = self._directory / SETTINGS_DIRECTORY
         for name in self._disk.names(settings):
-            setting_name = self._setting_name_in(settings / name)
+            try:
+                setting_name = self._setting_name_in(settings / name)
+            except NotADirectoryError:
+                continue
+            except OSError as error:
+                self._tools.telemetry.spool_damaged(
+                    name, f"directory {name} cannot be read: {error.strerror}"
+                )
+                continue
             if setting_name is not None:
                 self.queue(setting_name)
 
     def _setting_name_in(self, directory: Path) -> str | None:
-        for name in sorted(filter(None, map(StateName.parse, self._disk.names(directory))), reverse=True):
-            try:
-                return read_checkpoint(self._disk, directory / str(name)).setting_name
-            except (Damage, NewerFormat):
-                continue
+        names = self._disk.names(directory)
+        setting_name = setting_name_in(self._disk, directory)
+        if setting_name is not None:
+            return setting_name
+        if any(StateName.parse(name) or FileName.parse(name) for name in names):
+            self._tools.telemetry.spool_damaged(
+                directory.name,
+                f"nothing in {directory.name} tells which setting it belongs to; it is left alone",
+            )
         return None
 
     # -- queues -------------------------------------------------------------------------------------------

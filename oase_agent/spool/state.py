@@ -10,7 +10,7 @@ TinyDB's document and obeys the spool's rule instead: a new file, synced, rename
 import contextlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -83,13 +83,16 @@ class StateName:
 
 
 class GenerationStorage(Storage):
-    """A TinyDB storage whose every write is a new generation; reading is from memory once it has written."""
+    """A TinyDB storage whose every write is a new generation; reading is from memory once it has written.
 
-    def __init__(self, disk: Disk, directory: Path, last: StateName, epoch: int) -> None:
+    `found` are the generations that are on disk already.
+    """
+
+    def __init__(self, disk: Disk, directory: Path, found: Sequence[StateName], epoch: int) -> None:
         self._disk = disk
         self._directory = directory
-        self._next = StateName(epoch, last.generation + 1)
-        self._kept = [last] if last.generation else []
+        self._kept = sorted(found)
+        self._next = StateName(epoch, 1 + max((name.generation for name in found), default=0))
         self._document: dict[str, dict[str, Any]] | None = None
 
     def read(self) -> dict[str, dict[str, Any]] | None:
@@ -111,9 +114,9 @@ class GenerationStorage(Storage):
 class CheckpointFile:
     """Saves the checkpoint of one setting. After an OSError it is not used again: recovery opens a new one."""
 
-    def __init__(self, disk: Disk, directory: Path, last: StateName, epoch: int) -> None:
+    def __init__(self, disk: Disk, directory: Path, found: Sequence[StateName], epoch: int) -> None:
         self._database = TinyDB(
-            storage=lambda: GenerationStorage(disk, directory, last, epoch),
+            storage=lambda: GenerationStorage(disk, directory, found, epoch),
         )
         self._table = self._database.table(_TABLE, cache_size=0)
         self._has_document = False
