@@ -15,6 +15,8 @@ class RetryPolicy:
     first_s: float = 2.0
     cap_s: float = 60.0
     min_s: float = MIN_DELAY_S
+    # A wish beyond this is an error of its sender; the next refusal may repeat it.
+    longest_wish_s: float = 3600.0
 
     def delay_s(self, attempt: int, retry_after_s: float | None, random: Callable[[], float]) -> float:
         """Return the wait before attempt number `attempt` + 1, counted from 1; `random` gives [0, 1).
@@ -25,5 +27,5 @@ class RetryPolicy:
         bound = min(self.cap_s, self.first_s * 2.0 ** min(attempt - 1, 32))
         drawn = self.min_s + (max(bound, self.min_s) - self.min_s) * random()
         if retry_after_s is not None:
-            return retry_after_s + min(drawn, self.first_s)
+            return min(retry_after_s, self.longest_wish_s) + min(drawn, self.first_s)
         return drawn

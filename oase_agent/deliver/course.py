@@ -135,8 +135,14 @@ class Course:
             self._bury(batch, reason, answer)
 
     def narrow(self, sent: Sent, reason: Reason, answer: str) -> None:
-        """The content was refused and nothing of it stored: send less of it, down to the one event at fault."""
+        """The content was refused and nothing of it stored: send less of it, down to the one event at fault.
+
+        Where an earlier attempt may have been stored, the workspace's position is asked for first.
+        """
         first = sent.batches[0]
+        if self.queue.may_have_been_sent:
+            self.queue.doubt_position()
+            return
         self.is_alone = True
         if len(sent.batches) > 1:
             self._suspect = _Suspect(sent.batches[-1].seq)

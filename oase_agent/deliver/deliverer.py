@@ -106,7 +106,9 @@ class Deliverer:
         if self._is_draining or is_closed or self._in_flight >= lanes:
             return False
         chosen = await self._choose(now_s)
-        if not chosen:
+        if not chosen or self._is_draining:
+            for course, _ in chosen:
+                course.is_in_flight = False
             return False
         self._in_flight += 1
         self._idle.clear()

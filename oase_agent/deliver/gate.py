@@ -20,11 +20,12 @@ class Gate:
         self.closed_by: WorkspaceUnavailable | None = None
 
     def close(self, error: WorkspaceUnavailable, monotonic_s: float) -> None:
-        """Let nothing through for a while."""
-        self._attempts += 1
+        """Let nothing through for a while. Requests that were under way together count as one attempt."""
+        if self.seconds_closed(monotonic_s) <= 0:
+            self._attempts += 1
         self.closed_by = error
         delay_s = self._policy.delay_s(self._attempts, error.retry_after_s, self._random)
-        self._closed_until_s = monotonic_s + delay_s
+        self._closed_until_s = max(self._closed_until_s, monotonic_s + delay_s)
 
     def open(self) -> None:
         """The workspace answers: let everything through."""

@@ -141,25 +141,30 @@ class Handover:
 
     async def _too_large(self, chosen: Chosen, size_bytes: int) -> None:
         self._workspace_answers()
-        self.limit.refused(size_bytes)
-        self.telemetry.post_limit_lowered(self.limit.bytes)
-        # Several batches: the next request is filled up to the lower limit only. A single one must be split.
-        if len(chosen) == 1 and len(chosen[0][1].batches) == 1:
-            course, sent = chosen[0]
-            await asyncio.to_thread(course.narrow, sent, Reason.TOO_LARGE, "refused for its size (413)")
+        is_lower = self.limit.refused(size_bytes)
+        if is_lower:
+            self.telemetry.post_limit_lowered(self.limit.bytes)
+        # Several batches: the next request is filled up to the lower limit only. Where it cannot be lowered any more,
+        # and for a single batch, the size is a matter of the content.
+        if not is_lower or len(chosen) == len(chosen[0][1].batches) == 1:
+            await self._split(chosen, Reason.TOO_LARGE, "refused for its size (413)")
 
     async def _rejected(self, chosen: Chosen, error: WorkspaceRejected) -> None:
-        """Nothing of the request was stored: split by setting, then batch, then event."""
         self._workspace_answers()
+        if len(chosen) == 1 and error.reason is Reason.UNKNOWN_SETTING:
+            course, sent = chosen[0]
+            await self._apply(course, sent, SettingRefused(error.reason, error.answer))
+        else:
+            await self._split(chosen, error.reason, error.answer)
+
+    async def _split(self, chosen: Chosen, reason: Reason, answer: str) -> None:
+        """Nothing of the request was stored: send less of it, by setting, then batch, then event."""
         if len(chosen) > 1:
             for course, _ in chosen:
                 course.is_alone = True
-            return
-        course, sent = chosen[0]
-        if error.reason is Reason.UNKNOWN_SETTING:
-            await self._apply(course, sent, SettingRefused(error.reason, error.answer))
         else:
-            await asyncio.to_thread(course.narrow, sent, error.reason, error.answer)
+            course, sent = chosen[0]
+            await asyncio.to_thread(course.narrow, sent, reason, answer)
 
     def _wait(self, chosen: Chosen, error: WorkspaceUnavailable) -> None:
         if not error.request_only:

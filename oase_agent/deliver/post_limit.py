@@ -15,10 +15,12 @@ class PostLimit:
         self._ceiling = max_bytes
         self.bytes = max_bytes
 
-    def refused(self, size_bytes: int) -> None:
-        """A request of this size was refused for it (413)."""
+    def refused(self, size_bytes: int) -> bool:
+        """A request of this size was refused for it (413); return whether smaller ones are possible."""
+        before = self.bytes
         self._ceiling = max(_SMALLEST_BYTES, min(self._ceiling, size_bytes // 2))
         self.bytes = min(self.bytes, self._ceiling)
+        return self.bytes < before
 
     def cut(self, size_bytes: int) -> None:
         """The connection was cut while a request of this size was under way."""

@@ -4,6 +4,7 @@ A 200 does not mean that everything was stored: the workspace names the groups i
 that could be relied on, and names a too old group by the setting's id (contract 3.2, promise D2).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -69,26 +70,21 @@ def position_in(sent: Sent, refusals: Iterable[Refusal]) -> int | Verdict | None
     Returns the latest group time, None where the workspace has no history, or why it takes nothing of the setting.
     A setting whose id is not known must have been probed alone.
     """
+    unknown: UnknownText | None = None
     for refusal in refusals:
         if isinstance(refusal, NotLatest) and refusal.setting_id == (sent.setting_id or refusal.setting_id):
             return refusal.latest
         if isinstance(refusal, InvalidSetting | DiscardedSetting) and refusal.name == sent.setting_name:
             return _refused_setting(refusal)
         if isinstance(refusal, UnknownText):
-            return Unclear(refusal.text)
-    return None
+            unknown = refusal
+    return None if unknown is None else Unclear(unknown.text)
 
 
 def _about(course: Sent, sent: Sequence[Sent], refusals: Sequence[Refusal]) -> list[Refusal]:
-    times = {batch.group_time for batch in course.batches}
-    known_ids = {other.setting_id for other in sent if other.setting_id}
-
     def concerns(refusal: Refusal) -> bool:
         if isinstance(refusal, NotLatest):
-            if refusal.setting_id in known_ids:
-                return refusal.setting_id == course.setting_id
-            # An id that we never saw: the group time tells, which is enough because we sent it.
-            return refusal.received in times
+            return course in _of_time(refusal, sent)
         if isinstance(refusal, UnknownText):
             return len(sent) == 1 or _names_no_other(refusal.text, course, sent)
         return refusal.name == course.setting_name
@@ -96,11 +92,26 @@ def _about(course: Sent, sent: Sequence[Sent], refusals: Sequence[Refusal]) -> l
     return [refusal for refusal in refusals if concerns(refusal)]
 
 
+def _of_time(refusal: NotLatest, sent: Sequence[Sent]) -> list[Sent]:
+    """Return whose group time was refused: told by the setting's id, else by the time, which only few share.
+
+    An id that nobody has may be that of a setting whose id was never learned, or of one that was made anew under its
+    old name.
+    """
+    by_id = [setting for setting in sent if setting.setting_id == refusal.setting_id]
+    by_time = [
+        setting for setting in sent if any(batch.group_time == refusal.received for batch in setting.batches)
+    ]
+    nameless = [setting for setting in by_time if not setting.setting_id]
+    return by_id or nameless or by_time
+
+
 def _names_no_other(text: str, course: Sent, sent: Sequence[Sent]) -> bool:
     """Tell whether a text may be about a setting: it names it, or it names none of those that were sent."""
 
     def is_named(setting: Sent) -> bool:
-        return setting.setting_name in text or bool(setting.setting_id and setting.setting_id in text)
+        words = filter(None, (setting.setting_name, setting.setting_id))
+        return any(re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) for word in words)
 
     return is_named(course) or not any(map(is_named, sent))
 
@@ -116,7 +127,10 @@ def _verdict(course: Sent, refusals: Sequence[Refusal]) -> Verdict:
         return Delivered()
     latest = max(refusal.latest for refusal in fenced)
     # The fence compares with what was stored before the request, so the refused ones are the oldest.
-    return Fenced(sum(batch.group_time <= latest for batch in course.batches), latest)
+    refused = sum(batch.group_time <= latest for batch in course.batches)
+    if not refused:
+        return Unclear(f"a group was refused as not newer than {latest}, but all of them are")
+    return Fenced(refused, latest)
 
 
 def _refused_setting(refusal: InvalidSetting | DiscardedSetting) -> SettingRefused:
