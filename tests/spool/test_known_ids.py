@@ -1,0 +1,305 @@
+"""Known ids: what is remembered, for how long, in how many bytes, and what makes it go (promise C3)."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oase_agent.disk import Disk
+from oase_agent.spool.batch_file import Damage
+from oase_agent.spool.id_run import IdRun, key_of, packed_count
+from oase_agent.spool.ids_file import IdsName, read_ids, write_ids
+from oase_agent.spool.known_ids import IdPolicy, KnownIds
+from tests.spool.queue_stage import START, Clock, collect, files_in, open_queue
+
+POLICY = IdPolicy(retention_h=168)
+HOUR = START // 3600
+_IDS = st.text(max_size=6) | st.integers(0, 2**70).map(str) | st.sampled_from(["0", "00", "007", "7", "-7"])
+
+
+def answer(known: KnownIds, hour: int, *ids: str, policy: IdPolicy = POLICY) -> list[str]:
+    """Take in a complete answer that reports these ids; return those that were new."""
+    sighting = known.sighting(hour)
+    new = [event_id for event_id in ids if sighting.is_new(event_id)]
+    known.absorb(sighting, policy)
+    return new
+
+
+def unknown(known: KnownIds, *ids: str) -> list[str]:
+    """Return which ids are not known; changes nothing."""
+    sighting = known.sighting(HOUR)
+    return [event_id for event_id in ids if sighting.is_new(event_id)]
+
+
+# -- keys ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["0", "7", "42", "999999999999999999"])
+def test_decimal_ids_are_kept_exactly(text: str) -> None:
+    assert key_of(text) == (int(text), 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "007", "00", "-7", "+7", "1.0", " 7", "7\n", "１２", "1" * 19, "abc", "\ud800"]
+)
+def test_other_ids_are_kept_as_128_bits_that_no_decimal_id_can_have(text: str) -> None:
+    high, low = key_of(text)
+    assert low % 2 == 1
+    assert 0 <= high < 2**64
+    assert low < 2**64
+
+
+def test_leading_zeros_make_another_id() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "7")
+
+    assert answer(known, HOUR, "007", "7", "07") == ["007", "07"]
+
+
+@given(st.lists(st.text(), unique=True, max_size=30))
+def test_different_ids_have_different_keys(ids: list[str]) -> None:
+    assert len({key_of(event_id) for event_id in ids}) == len(ids)
+
+
+def test_the_ids_given_to_templates_are_the_decimal_ones_as_text() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "30", "007", "4", "x", "0")
+
+    assert sorted(known.exact_ids()) == ["0", "30", "4"]
+
+
+# -- runs ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(_IDS, max_size=12), max_size=8))
+def test_known_ids_behave_like_a_set(answers: list[list[str]]) -> None:
+    known, model = KnownIds(), set[str]()
+    for ids in answers:
+        assert answer(known, HOUR, *ids) == [event_id for event_id in ids if event_id not in model]
+        model.update(ids)
+        assert len(known) == len(model)
+        assert {event_id for event_id in model if known.sighting(HOUR).is_new(event_id)} == set()
+
+
+def test_a_merge_of_runs_is_sorted_and_without_repeats_and_the_later_hour_counts() -> None:
+    first, second = IdRun(), IdRun()
+    for run, hour, numbers in ((first, 5, (1, 3, 9)), (second, 8, (9, 2, 3, 3))):
+        for number in numbers:
+            run.high.append(number)
+            run.low.append(0)
+            run.hours.append(hour)
+
+    merged = first.merged(second)
+
+    assert list(zip(merged.high, merged.hours, strict=True)) == [(1, 5), (2, 8), (3, 8), (9, 8)]
+
+
+def test_keys_that_share_a_half_are_told_apart() -> None:
+    run = IdRun()
+    for low in (9, 1, 5):
+        run.high.append(77)
+        run.low.append(low)
+        run.hours.append(1)
+    merged = IdRun().merged(run)
+
+    assert [merged.low[merged.find(77, low)] for low in (1, 5, 9)] == [1, 5, 9]
+    assert merged.find(77, 3) == -1
+    assert merged.find(78, 1) == -1
+
+
+def test_thousands_of_small_answers_end_in_two_sorted_runs() -> None:
+    known = KnownIds()
+    numbers = list(range(5000))
+    random.Random(1).shuffle(numbers)
+    for number in numbers:
+        answer(known, HOUR, str(number), f"t{number}")
+
+    assert len(known) == 10_000
+    for run in known.runs:
+        assert list(run.high) == sorted(run.high)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**32 - 1), _IDS), unique_by=lambda pair: pair[1], max_size=40))
+def test_packed_ids_are_read_back(pairs: list[tuple[int, str]]) -> None:
+    run = IdRun()
+    for hour, event_id in pairs:
+        high, low = key_of(event_id)
+        run.high.append(high)
+        run.low.append(low)
+        run.hours.append(hour)
+
+    packed = run.packed()
+    again = IdRun.unpacked(packed)
+
+    found = sorted(zip(again.high, again.low, again.hours, strict=True))
+    assert found == sorted((*key_of(event_id), hour) for hour, event_id in pairs)
+    assert len(pairs) <= packed_count(packed) <= len(pairs) + len(packed)
+
+
+def test_a_bulk_file_is_read_back_and_every_flipped_bit_is_detected(tmp_path: Path) -> None:
+    known = KnownIds()
+    answer(known, HOUR, "1", "x")
+    answer(known, HOUR + 1, "2")
+    name = IdsName(1, 2)
+    write_ids(Disk(), tmp_path, name, known)
+    path = tmp_path / str(name)
+    again = KnownIds()
+    again.add(read_ids(Disk(), path))
+    assert answer(again, HOUR, "1", "x", "2", "3") == ["3"]
+
+    content = path.read_bytes()
+    for place in range(len(content) * 8):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(Damage):
+            read_ids(Disk(), path)
+
+
+def test_a_hundred_thousand_ids_take_about_two_megabytes() -> None:
+    known = KnownIds()
+    answer(known, HOUR, *map(str, range(100_000)))
+
+    sizes = [array.itemsize * len(array) for run in known.runs for array in (run.high, run.low, run.hours)]
+    assert sum(sizes) == 2_000_000
+
+
+# -- forgetting ---------------------------------------------------------------------------------------------
+
+
+def test_an_id_is_remembered_for_the_whole_retention_after_its_last_report() -> None:
+    known = KnownIds()
+    for hour in range(HOUR, HOUR + 40):
+        answer(known, hour, "1", "2")
+    last = HOUR + 39
+
+    for hour in range(last + 1, last + POLICY.retention_h):
+        answer(known, hour, "2")
+
+    assert answer(known, last + POLICY.retention_h - 1, "1") == []
+
+
+def test_an_id_is_forgotten_after_the_retention() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "1", "2")
+
+    answer(known, HOUR + POLICY.retention_h + POLICY.refresh_h + 1, "2")
+
+    assert answer(known, HOUR + POLICY.retention_h + POLICY.refresh_h + 1, "1", "2") == ["1"]
+
+
+def test_an_id_that_is_still_reported_is_never_forgotten() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "1")
+
+    for hour in range(HOUR, HOUR + 5 * POLICY.retention_h, 7):
+        assert answer(known, hour, "1") == []
+
+
+def test_a_long_stop_forgets_nothing_that_the_source_still_reports() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "1", "2")
+
+    assert answer(known, HOUR + 50 * POLICY.retention_h, "1", "2", "3") == ["3"]
+
+
+def test_looking_at_an_answer_that_fails_forgets_nothing() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "1")
+
+    for hour in range(HOUR, HOUR + 1000, 50):
+        known.sighting(hour).is_new("2")
+
+    assert answer(known, HOUR + 1000, "1") == []
+
+
+def test_a_report_is_noted_again_only_after_some_hours() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "1")
+
+    changed = []
+    for hour in range(HOUR, HOUR + 25):
+        sighting = known.sighting(hour)
+        assert not sighting.is_new("1")
+        if known.absorb(sighting, POLICY):
+            changed.append(hour - HOUR)
+
+    assert POLICY.refresh_h == 10
+    assert changed == [10, 20]
+
+
+def test_a_clock_that_goes_back_forgets_nothing() -> None:
+    known = KnownIds()
+    answer(known, HOUR, "1")
+    answer(known, HOUR - 2000, "2")
+
+    assert answer(known, HOUR - 1990, "1", "2") == []
+
+
+def test_ids_no_longer_reported_are_at_most_a_hundred_thousand_and_reported_ones_are_not_counted() -> None:
+    known = KnownIds()
+    reported = [f"r{number}" for number in range(150)]
+    policy = IdPolicy(retention_h=168, max_unreported=100)
+    for hour in range(30):
+        gone = [f"{hour}-{number}" for number in range(10)]
+        answer(known, HOUR + hour, *reported, *gone, policy=policy)
+
+    answer(known, HOUR + 30, *reported, policy=policy)
+    assert len(known) == 250
+    # The oldest went first.
+    assert unknown(known, *(f"29-{number}" for number in range(10)), *reported) == []
+    assert len(unknown(known, *(f"0-{number}" for number in range(10)))) == 10
+
+
+def test_the_bound_forgets_no_more_than_it_must() -> None:
+    # All ids of a first collection share one hour: an answer that is empty once must not make all of them new again.
+    known = KnownIds()
+    policy = IdPolicy(retention_h=168, max_unreported=100)
+    ids = [str(number) for number in range(120)]
+    answer(known, HOUR, *ids, policy=policy)
+
+    answer(known, HOUR, policy=policy)
+
+    assert len(unknown(known, *ids)) <= 20
+
+
+# -- on the volume ------------------------------------------------------------------------------------------
+
+
+def test_ids_beyond_two_thousand_move_to_a_bulk_file_and_all_are_known_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    queue = open_queue(tmp_path, Clock())
+    ids = [f"id-{number}" for number in range(5000)]
+    for start in range(0, 5000, 500):
+        collect(queue, *ids[start : start + 500], time=START + start)
+        queue.settle(queue.peek(0))
+
+    assert len(files_in(tmp_path, "seen")) in {1, 2}
+    newest = files_in(tmp_path, "state")[-1]
+    assert newest.stat().st_size < 64 * 1024
+    again = open_queue(tmp_path, Clock())
+    assert collect(again, *ids, "new").events == 1
+
+
+def test_an_id_that_expired_is_gone_after_a_restart_too(tmp_path: Path) -> None:
+    clock = Clock()
+    queue = open_queue(tmp_path, clock)
+    collect(queue, "1", "2")
+    clock.now += 200 * 3600
+    collect(queue, "2")
+    queue.begin_collection("id-2")
+    queue.checkpoint()
+
+    again = open_queue(tmp_path, clock)
+    assert collect(again, "1", "2").events == 1
+
+
+def test_a_stop_of_a_month_forgets_nothing_that_is_still_reported(tmp_path: Path) -> None:
+    clock = Clock()
+    collect(open_queue(tmp_path, clock), "1", "x", "3")
+    clock.now += 30 * 24 * 3600
+
+    assert collect(open_queue(tmp_path, clock), "1", "x").events == 0
