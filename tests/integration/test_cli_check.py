@@ -11,7 +11,6 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from oase_agent.cli.checks.storage import file_system_of
 from oase_agent.disk import Disk
 from oase_agent.model import Cursor
 from oase_agent.simulators.settings_table import setting_row
@@ -185,20 +184,6 @@ async def test_a_token_that_root_stores_belongs_to_the_owner_of_the_storage(
         assert (await terminal.run(stage.environment, "check")).code == 0
         owners = {(path.stat().st_uid, path.stat().st_gid) for path in stage.storage.rglob("*")}
     assert owners == {(12_345, 12_346)}
-
-
-def test_the_file_system_is_that_of_the_innermost_and_latest_mount() -> None:
-    mounts = "\n".join(
-        (
-            "20 1 8:1 / / rw - ext4 /dev/sda rw",
-            "21 20 0:5 / /var/my\\040data rw,relatime shared:1 - xfs /dev/sdb rw",
-            "22 20 0:6 / /var/my\\040data rw,relatime - nfs4 server:/x rw",
-            "23 20 0:7 / /var/my rw - tmpfs tmpfs rw",
-        )
-    )
-    assert file_system_of(Path("/var/my data/org"), mounts) == "nfs4"
-    assert file_system_of(Path("/var/mydata"), mounts) == "ext4"
-    assert file_system_of(Path("/var"), "") == "unknown"
 
 
 # -- what is wrong ----------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The volume behind STORAGE_PATH, looked at without writing to it."""
 
 import os
-import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,14 +12,7 @@ from oase_agent.config.groups import AgentConfig
 from oase_agent.disk import PRIVATE_FILE_MODE, Disk
 from oase_agent.errors import SpoolUnavailable
 from oase_agent.spool.limits import Admission, SpoolLimits, space_of
-
-_MOUNTS = Path("/proc/self/mountinfo")  # proc_pid_mountinfo(5)
-_OCTAL = re.compile(r"\\([0-7]{3})")
-_FORGETFUL = {
-    "tmpfs": "memory",
-    "ramfs": "memory",
-    "overlay": "the container's own file system",
-}
+from oase_agent.spool.volume import kind_of_volume
 
 
 class TokenDisk(Disk):
@@ -69,28 +61,13 @@ def check_storage(config: AgentConfig, section: Section) -> bool:
     return _check_space(config, existing, section)
 
 
-def file_system_of(path: Path, mountinfo: str) -> str:
-    """Return the type of the file system that an absolute path is on; `mountinfo` is the kernel's list."""
-    found, kind = Path("/"), "unknown"
-    for line in mountinfo.splitlines():
-        mount, _, source = line.partition(" - ")
-        point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), mount.split()[4]))
-        # Of two mounts at one place, the later one covers the other.
-        if path.is_relative_to(point) and point.is_relative_to(found):
-            found, kind = point, source.split()[0]
-    return kind
-
-
 def _check_space(config: AgentConfig, existing: Path, section: Section) -> bool:
     spool = config.spool
-    try:
-        kind = file_system_of(existing.resolve(), _MOUNTS.read_text(errors="replace"))
-    except OSError:
-        kind = "unknown"
+    kind = kind_of_volume(existing)
     try:
         space = space_of(existing)
         section.fine(
-            f"STORAGE_PATH {str(spool.path)!r}: file system {kind}, {size(space.free_bytes)} free of "
+            f"STORAGE_PATH {str(spool.path)!r}: file system {kind.file_system}, {size(space.free_bytes)} free of "
             f"{size(space.total_bytes)}"
         )
         Admission(
@@ -101,10 +78,8 @@ def _check_space(config: AgentConfig, existing: Path, section: Section) -> bool:
         return False
     except SpoolUnavailable as error:
         section.failure(str(error))
-    if kind in _FORGETFUL:
-        section.warning(
-            f"STORAGE_PATH is on {_FORGETFUL[kind]}: waiting events do not outlive it; mount a volume."
-        )
+    if kind.warning is not None:
+        section.warning(kind.warning)
     return True
 
 
