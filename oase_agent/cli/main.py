@@ -58,7 +58,37 @@ def _parser() -> argparse.ArgumentParser:
     ).add_argument("setting", nargs="*", help="check only these settings (default: all)")
     status = _add(commands, "status", _status, "ask the running agent how it is", "oase-agent status --json")
     status.add_argument("--json", action="store_true", help="print the answer of /api/status as it is")
+    _add_dead(commands)
     return parser
+
+
+def _add_dead(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    dead = commands.add_parser(
+        "dead",
+        help="look at dead letters, deliver them once more, or drop them",
+        description="Events that the workspace refused are kept as dead letters until you decide.",
+        epilog="example: oase-agent dead list",
+    )
+    actions = dead.add_subparsers(required=True, metavar="ACTION")
+    listed = _add(
+        actions, "list", _dead_list, "list the dead letters of one setting, or of all", "oase-agent dead list"
+    )
+    listed.add_argument("setting", nargs="?", metavar="SETTING", help="only of this setting (default: all)")
+    example = "web-01 0000000007.0000-0001.9a0b1c2d"
+    text = "print a letter as JSON lines: why it is dead, then its events as they were"
+    shown = _add(actions, "show", _dead_show, text, f"oase-agent dead show {example}")
+    text = "let the agent deliver letters once more; it takes them up within about 10 seconds"
+    replayed = _add(actions, "replay", _dead_replay, text, "oase-agent dead replay web-01 --all")
+    text = "remove letters for good; their events stay counted as dead"
+    dropped = _add(actions, "drop", _dead_drop, text, f"oase-agent dead drop --yes {example}")
+    for parser in (shown, replayed, dropped):
+        parser.add_argument("setting", metavar="SETTING", help="name of the setting")
+    shown.add_argument("letter", metavar="LETTER", help="as `dead list` shows it")
+    for parser in (replayed, dropped):
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("letter", nargs="?", metavar="LETTER", help="as `dead list` shows it")
+        which.add_argument("--all", action="store_true", help="all letters of the setting")
+    dropped.add_argument("--yes", action="store_true", help="say that the events may be lost")
 
 
 def _add(
@@ -98,6 +128,30 @@ def _status(options: argparse.Namespace) -> int:
     from oase_agent.cli.status import status
 
     return status(os.environ, as_json=options.json)
+
+
+def _dead_list(options: argparse.Namespace) -> int:
+    from oase_agent.cli.dead import list_letters
+
+    return list_letters(os.environ, options.setting)
+
+
+def _dead_show(options: argparse.Namespace) -> int:
+    from oase_agent.cli.dead import show_letter
+
+    return show_letter(os.environ, options.setting, options.letter)
+
+
+def _dead_replay(options: argparse.Namespace) -> int:
+    from oase_agent.cli.dead import replay_letters
+
+    return replay_letters(os.environ, options.setting, options.letter)
+
+
+def _dead_drop(options: argparse.Namespace) -> int:
+    from oase_agent.cli.dead import drop_letters
+
+    return drop_letters(os.environ, options.setting, options.letter, is_sure=options.yes)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from oase_agent.app.agent import Agent
+from oase_agent.cli.memory import return_large_blocks
 from oase_agent.config.groups import AgentConfig
 from oase_agent.config.load import load_config
 from oase_agent.errors import ConfigError
@@ -19,6 +20,7 @@ _COLLECT_CYCLES_AFTER_OBJECTS = 50_000
 
 def run(environment: Mapping[str, str]) -> int:
     """Run the agent; return 0 after a requested stop and 1 after a failure. Raises ConfigError."""
+    return_large_blocks()
     config, warnings = load_config(environment)
     configure_logging(config.log.level, config.log.format)
     telemetry = Telemetry()

@@ -18,6 +18,8 @@ _PAIR = struct.Struct("<QQ")
 # Without leading zeros, so that number and text are one; 18 digits always fit 64 bits.
 _PLAIN_DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}")
 
+# Ids in one packed text: 64 KiB of keys.
+_PACKED_AT_ONCE = 4096
 # Ids sorted at once: about 2 MiB of transient objects.
 _SORTED_AT_ONCE = 16_384
 
@@ -116,12 +118,17 @@ class IdRun:
             self.low.extend(other.low[start:end])
             self.hours.extend(other.hours[start:end])
 
-    def packed(self) -> list[PackedIds]:
-        """Return all keys by hour."""
-        by_hour: dict[int, bytearray] = {}
-        for high, low, hour in zip(self.high, self.low, self.hours, strict=True):
-            by_hour.setdefault(hour, bytearray()).extend(_PAIR.pack(high, low))
-        return [(hour, base64.b64encode(by_hour[hour]).decode("ascii")) for hour in sorted(by_hour)]
+    def packed(self) -> Iterator[PackedIds]:
+        """Yield all keys with their hour, some thousand at a time, so that large sets make no large blocks."""
+        for start in range(0, len(self.high), _PACKED_AT_ONCE):
+            end = start + _PACKED_AT_ONCE
+            by_hour: dict[int, bytearray] = {}
+            for high, low, hour in zip(
+                self.high[start:end], self.low[start:end], self.hours[start:end], strict=True
+            ):
+                by_hour.setdefault(hour, bytearray()).extend(_PAIR.pack(high, low))
+            for hour in sorted(by_hour):
+                yield hour, base64.b64encode(by_hour[hour]).decode("ascii")
 
     @classmethod
     def unpacked(cls, groups: Iterable[PackedIds]) -> "IdRun":

@@ -130,7 +130,7 @@ def test_packed_ids_are_read_back(pairs: list[tuple[int, str]]) -> None:
         run.low.append(low)
         run.hours.append(hour)
 
-    packed = run.packed()
+    packed = list(run.packed())
     again = IdRun.unpacked(packed)
 
     found = sorted(zip(again.high, again.low, again.hours, strict=True))
