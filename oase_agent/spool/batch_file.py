@@ -33,6 +33,7 @@ FORMAT_VERSION = 1
 
 _CRC_TAIL_BYTES = len(',"crc":"00000000"}\n')
 _BATCH_HEAD = re.compile(rb'\{"seq":(\d+),"ft":(\d+),"n":(\d+),"(ev|refused)":')
+_FOOTER_START = b'{"v":'
 _NAME = re.compile(r"out\.(\d{10,})-(\d{10,})\.(\d{6,})\.jsonl")
 # A footer is usually a few hundred bytes; the first look at a file's end takes this much.
 _FOOTER_LOOK_BYTES = 8 * 1024
@@ -156,6 +157,11 @@ def claimed_count(line: bytes) -> int:
     """Return how many events a damaged line says it holds; 0 when it does not even say that."""
     match = _BATCH_HEAD.match(line)
     return int(match.group(3)) if match else 0
+
+
+def is_footer(line: bytes) -> bool:
+    """Tell whether a line begins as a footer does."""
+    return line.startswith(_FOOTER_START)
 
 
 def parse_footer(line: bytes) -> Footer:

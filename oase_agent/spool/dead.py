@@ -8,7 +8,6 @@ instead of a second one. A letter is never renamed or changed. An operator's com
 and remove them while the agent that owns the spool is running; only that agent lets them enter the queue.
 """
 
-import contextlib
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -176,8 +175,13 @@ def read_letter(disk: Disk, directory: Path, name: LetterName) -> DeadLetter:
 
 def mark_for_replay(disk: Disk, directory: Path, name: LetterName) -> None:
     """Ask the agent that owns the spool to let a letter enter the queue again; raises OSError."""
-    with contextlib.suppress(FileExistsError):
-        disk.write_new(directory / REPLAY_DIRECTORY, str(name), [])
+    folder = directory / REPLAY_DIRECTORY
+    disk.make_directory(folder)
+    try:
+        disk.write_new(folder, str(name), [])
+    except FileExistsError:
+        # It is visible, but who made it may have been killed before it was durable.
+        disk.sync_directory(folder)
 
 
 def unmark(disk: Disk, directory: Path, name: LetterName) -> None:

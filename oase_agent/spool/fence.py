@@ -33,7 +33,7 @@ def position_of(journal: Journal, latest: int, *, maybe_through: int) -> Positio
     """Judge the workspace's group time `latest`; batches up to `maybe_through` may have been sent."""
     first_time = events = refused = 0
     damaged: list[DamagedLine] = []
-    for item in journal.read():
+    for item in journal.read(beyond_part=True):
         if isinstance(item, DamagedLine):
             damaged.append(item)
         elif item.is_refused:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from oase_agent.disk import Disk
 from oase_agent.model import Cursor
-from oase_agent.spool.batch_file import FileName, Footer, lines_of, whole_batch
+from oase_agent.spool.batch_file import Batch, FileName, Footer, lines_of, whole_batch
 from oase_agent.spool.id_run import packed_count
 from oase_agent.spool.ids_file import IdsName, write_ids
 from oase_agent.spool.known_ids import IdPolicy, Sighting
 from oase_agent.spool.outgoing import DamagedLine, Outgoing, as_outgoing, part_of, read_batches
 from oase_agent.spool.packing import pack_oldest
-from oase_agent.spool.recovery import FileEntry, Recovered, after_footer, recover
+from oase_agent.spool.recovery import FileEntry, Recovered, after_footer, discard, recover
+from oase_agent.spool.salvage import rescue, set_aside
 from oase_agent.spool.state import Checkpoint, CheckpointFile
 
 # Batches that may be sent before a checkpoint must raise `sent_hi` again: most POSTs then cost no extra write.
@@ -43,7 +44,10 @@ class Journal:
         self._settled_files = found.settled_files
         self._durable = checkpoint
         self.epoch = found.epoch
+        # Sentences for the operator; who has told them clears the list.
         self.troubles = found.troubles
+        # Files with holes between their batches whose order was looked at: packing beside a hole leaves such.
+        self._in_order: set[FileName] = set()
         self.checkpoint = checkpoint
         self.ids = found.ids
         self.files = deque(found.files)
@@ -59,65 +63,155 @@ class Journal:
         *,
         first_cursor_time: int,
         sent_window: int = SENT_WINDOW,
+        troubles: list[str] | None = None,
     ) -> "Journal":
         """Recover a directory, or begin it: the cursor of a new setting is durable before anything is collected.
 
-        Raises OSError and NewerFormat.
+        `troubles` takes sentences for the operator, also when this fails later. Raises OSError and NewerFormat.
         """
         disk.make_directory(directory)
         # The directory may be there and not durable: its maker may have been killed before it was synced.
         disk.sync_directory(directory.parent)
-        found = recover(disk, directory)
+        found = recover(disk, directory, troubles)
         if found.checkpoint is None or not found.checkpoint.setting_name:
             begun = found.checkpoint or Checkpoint(setting_name, cursor_time=first_cursor_time)
             begun = replace(
                 begun, setting_name=setting_name, cursor_time=begun.cursor_time or first_cursor_time
             )
             journal = cls(disk, directory, found, begun, sent_window)
-            journal.save(begun)
+            journal.save_twice(begun)
         else:
             journal = cls(disk, directory, found, found.checkpoint, sent_window)
-        journal._skip_settled()
+        journal._find_head()
         return journal
 
-    def _skip_settled(self) -> None:
-        """Find where the first waiting batch stands, and count only what waits."""
-        checkpoint = self.checkpoint
-        damaged = 0
+    def _find_head(self) -> None:
+        """Find where the first waiting batch stands, and count what waits."""
+        if self.files and self._is_in_disorder(self.files[0]):
+            self._mend(0)
+        is_doubtful = False
+        first_seq: int | None = None
         for item in read_batches(self._disk, self._directory, list(self.files)[:1], 0):
             if isinstance(item, DamagedLine):
-                damaged += item.claimed_events
+                is_doubtful = True
                 continue
             batch, _, end_offset = item
-            if batch.seq > checkpoint.settled:
+            if batch.seq > self.checkpoint.settled:
+                first_seq = batch.seq
                 break
-            # Damage below a settled batch has left with it.
             self.head_offset = end_offset
-            self.waiting_events -= batch.count + damaged
-            damaged = 0
-        self.waiting_events -= checkpoint.part_done
-        if self.troubles:
-            # What was damaged cannot be counted one by one; it is what the totals miss.
-            missing = checkpoint.collected - checkpoint.delivered - checkpoint.dead - self.waiting_events
-            self.checkpoint = replace(checkpoint, dead=checkpoint.dead + max(0, missing))
+            self.waiting_events -= batch.count
+        if first_seq != self.checkpoint.settled + 1 and not is_doubtful:
+            # The batch that was sent in parts is gone; the one that is first now is whole.
+            self.checkpoint = replace(self.checkpoint, part_done=0, part_until=0)
+        self.waiting_events -= self.checkpoint.part_done
+        self._balance(is_doubtful=is_doubtful)
 
-    def read(self) -> Iterator[Outgoing | DamagedLine]:
-        """Yield the waiting batches in order, as they are sent now; of a batch that is sent in parts, the part."""
+    def _balance(self, *, is_doubtful: bool) -> None:
+        """Let the totals add up again after damage; `is_doubtful` if the head has lines that cannot be counted."""
+        checkpoint = self.checkpoint
+        missing = checkpoint.collected - checkpoint.delivered - checkpoint.dead - self.waiting_events
+        if self.troubles:
+            # What was damaged cannot be counted one by one: it is what the totals miss, or what they never knew.
+            self.checkpoint = replace(
+                checkpoint,
+                dead=checkpoint.dead + max(0, missing),
+                collected=checkpoint.collected + max(0, -missing),
+            )
+            # At once and in both: the next life does not find the damage again.
+            self.save_twice(self.checkpoint)
+        elif is_doubtful:
+            self.waiting_events += missing
+
+    def read(self, *, beyond_part: bool = False) -> Iterator[Outgoing | DamagedLine]:
+        """Yield the waiting batches in order, as they are sent now; of a batch that is sent in parts, the part.
+
+        Nothing is sent together with a part. With `beyond_part` what follows it is yielded as well, because an older
+        checkpoint may not know that it was sent.
+        """
         checkpoint = self.checkpoint
         is_head = True
-        for item in read_batches(self._disk, self._directory, list(self.files), self.head_offset):
+        for item in self._waiting():
             if isinstance(item, DamagedLine):
                 yield item
                 continue
             whole = as_outgoing(*item, checkpoint.shift)
-            if whole.seq <= checkpoint.settled:
-                continue
             # The first one that waits, whatever its number: damage may have left a hole before it.
             if is_head and (checkpoint.part_done or checkpoint.part_until):
-                yield part_of(whole, checkpoint.part_done, checkpoint.part_until or whole.batch_events)
-                return
+                part = part_of(whole, checkpoint.part_done, checkpoint.part_until or whole.batch_events)
+                yield part
+                if not beyond_part:
+                    return
+                if not part.is_last_part:
+                    yield part_of(whole, part.until_event, whole.batch_events)
+            else:
+                yield whole
             is_head = False
-            yield whole
+
+    def _waiting(self) -> Iterator[tuple[Batch, FileName, int] | DamagedLine]:
+        """Yield what waits, file by file; one whose batches are not in order is mended when it is met."""
+        place, last_seq = 0, self.checkpoint.settled
+        while place < len(self.files):
+            file, offset = self.files[place], self.head_offset if place == 0 else 0
+            expected = last_seq + 1 if offset else file.name.first
+            for item in read_batches(self._disk, self._directory, [file], offset):
+                if isinstance(item, DamagedLine):
+                    yield item
+                    continue
+                batch = item[0]
+                # A hole is rare, and may mean that what is missing stands further down.
+                if batch.seq != expected and self._is_in_disorder(file):
+                    self._mend_in_time(place)
+                    break
+                expected = batch.seq + 1
+                if batch.seq > last_seq:
+                    last_seq = batch.seq
+                    yield item
+            else:
+                place += 1
+
+    def _is_in_disorder(self, file: FileEntry) -> bool:
+        """Tell whether batches of a file stand in another order than they came, or twice."""
+        if file.name in self._in_order:
+            return False
+        least_seq = file.name.first
+        for _, line in lines_of(self._disk, self._directory / str(file.name), 0, file.size):
+            batch = whole_batch(line)
+            if batch is not None and not least_seq <= batch.seq <= file.name.last:
+                return True
+            if batch is not None:
+                least_seq = batch.seq + 1
+        self._in_order.add(file.name)
+        return False
+
+    def _mend_in_time(self, place: int) -> None:
+        """Mend a file while the queue is in use."""
+        left = sum(file.events for file in self.files) - self.waiting_events
+        self._mend(place)
+        # What has left is of the head; a mended head holds only what waits, and a batch in parts as a whole.
+        left = left if place else self.checkpoint.part_done
+        self.waiting_events = sum(file.events for file in self.files) - left
+        self._balance(is_doubtful=False)
+
+    def _mend(self, place: int) -> None:
+        """Put new files, with the whole batches in order, in the place of one that is set aside."""
+        files = list(self.files)
+        name = files[place].name
+        taken = [file.name for file in files if file.name != name]
+        rescued = rescue(
+            self._disk,
+            self._directory,
+            name,
+            above=self.checkpoint.settled,
+            taken=taken,
+            epoch=self.epoch,
+        )
+        aside = set_aside(self._disk, self._directory, str(name))
+        self.troubles.append(f"the batches of file {name} are not in order; it is kept as {aside}")
+        files[place : place + 1] = [FileEntry.of(*file) for file in rescued.items()]
+        self.files = deque(files)
+        self.waiting_events = sum(file.events for file in files)
+        self.head_offset = 0 if place == 0 else self.head_offset
 
     def leave(self, last: Outgoing, *, delivered: int = 0, dead: int = 0) -> None:
         """Let everything up to `last` leave the queue, durably; the numbers say in events where it went."""
@@ -133,14 +227,23 @@ class Journal:
         else:
             # The next part is another group: its time must be above this one's if this one was stored.
             shift = checkpoint.shift + (1 if delivered else 0)
-            checkpoint = replace(checkpoint, part_done=last.until_event, part_until=0, shift=shift)
+            # With the batch's own place: damage may have left a hole before it.
+            checkpoint = replace(
+                checkpoint, settled=last.seq - 1, part_done=last.until_event, part_until=0, shift=shift
+            )
         self.checkpoint = checkpoint
         self.waiting_events -= delivered + dead
         self._pop_settled()
+        if not self.files and self.waiting_events:
+            # A damaged line said another number than it held.
+            checkpoint = replace(self.checkpoint, dead=self.checkpoint.dead + self.waiting_events)
+            self.checkpoint, self.waiting_events = checkpoint, 0
         # The file may have been packed since it was read: then the offset means nothing in the pack.
         if last.is_last_part and self.files and self.files[0].name == last.file:
             self.head_offset = last.end_offset
-        if self._must_save(is_plain=bool(delivered) and last.is_last_part and not dead):
+        if not last.is_last_part:
+            self.save_twice(checkpoint)
+        elif self._must_save(is_plain=bool(delivered) and not dead):
             self.save(checkpoint)
 
     def _must_save(self, *, is_plain: bool) -> bool:
@@ -239,6 +342,7 @@ class Journal:
         place = self.files.index(merged[0])
         for file in merged:
             self.files.remove(file)
+            self._in_order.discard(file.name)
         self.files.insert(place, entry)
         # Published first: killed in between, recovery finds the pack covering what is left of them.
         for file in merged:
@@ -263,14 +367,16 @@ class Journal:
 
     def _pop_settled(self) -> None:
         while self.files and self.files[0].name.last <= self.checkpoint.settled:
-            self._settled_files.append(self.files.popleft().name)
+            name = self.files.popleft().name
+            self._settled_files.append(name)
+            self._in_order.discard(name)
             self.head_offset = 0
 
     def _unlink_settled(self, settled: int) -> None:
         kept: list[FileName] = []
         for name in self._settled_files:
             if name.last <= settled:
-                self._disk.unlink(self._directory / str(name))
+                discard(self._disk, self._directory / str(name))
             else:
                 kept.append(name)
         self._settled_files = kept

@@ -59,9 +59,16 @@ class Admission:
         self.pause: str | None = None
 
     def check(self) -> None:
-        """Raise SpoolUnavailable with the limit that was reached, and keep raising until there is clearly room."""
+        """Raise SpoolUnavailable with the limit that was reached, and keep raising until there is clearly room.
+
+        Raises it as well when the volume does not tell how full it is.
+        """
         with self._lock:
-            self.pause = self._reached_limit()
+            try:
+                self.pause = self._reached_limit()
+            except OSError as error:
+                self.pause = f"The volume behind STORAGE_PATH cannot be used ({error.strerror})."
+                raise SpoolUnavailable(self.pause, Reason.DISK) from error
         if self.pause is not None:
             raise SpoolUnavailable(self.pause, Reason.SPOOL_FULL)
 

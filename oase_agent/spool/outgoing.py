@@ -49,7 +49,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class DamagedLine:
-    """A line that cannot be read, and where the file goes on after it."""
+    """A line that cannot be read, or several in a row, and where the file goes on after them."""
 
     file: FileEntry
     line: bytes
@@ -65,14 +65,24 @@ class DamagedLine:
 def read_batches(
     disk: Disk, directory: Path, files: Iterable[FileEntry], head_offset: int
 ) -> Iterator[tuple[Batch, FileName, int] | DamagedLine]:
-    """Yield (batch, its file, offset after it) from the head on, a damaged line as such. Raises OSError."""
+    """Yield (batch, its file, offset after it) from the head on, damaged lines as such. Raises OSError."""
     offset = head_offset
     for file in files:
+        damaged: DamagedLine | None = None
         for end_offset, line in lines_of(disk, directory / str(file.name), offset, file.size):
             try:
-                yield parse_batch(line), file.name, end_offset
+                batch = parse_batch(line)
             except Damage as damage:
-                yield DamagedLine(file, line, end_offset, str(damage))
+                # A line may have been broken in two: what belongs together is set aside together.
+                before = damaged.line if damaged else b""
+                damaged = DamagedLine(file, before + line, end_offset, str(damage))
+                continue
+            if damaged is not None:
+                yield damaged
+                damaged = None
+            yield batch, file.name, end_offset
+        if damaged is not None:
+            yield damaged
         offset = 0
 
 

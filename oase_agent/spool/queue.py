@@ -75,7 +75,8 @@ class QueueTools:
     """What every queue of a spool shares.
 
     `on_full` is called when the volume has no space left. `sent_window` is how many batches may be sent before a
-    checkpoint must raise what may be on the wire.
+    checkpoint must raise what may be on the wire. `check_place` raises OSError when the directory is not the one that
+    is owned: a queue must not begin anew in the empty place of a volume that is gone.
     """
 
     disk: Disk
@@ -85,6 +86,7 @@ class QueueTools:
     on_full: Callable[[], None] = lambda: None
     batches: BatchLimits = field(default_factory=BatchLimits)
     sent_window: int = SENT_WINDOW
+    check_place: Callable[[], None] = lambda: None
 
 
 class SettingQueue:
@@ -274,8 +276,9 @@ class SettingQueue:
     def narrow(self, outgoing: Outgoing, events: int) -> None:
         """Send next only the first `events` of a batch, or part, that was certainly not stored."""
         with self._opened() as journal:
-            until = outgoing.first_event + events
-            journal.save_twice(replace(journal.checkpoint, part_done=outgoing.first_event, part_until=until))
+            # With the batch's own place: damage may have left a hole before it.
+            checkpoint = replace(journal.checkpoint, settled=outgoing.seq - 1, part_done=outgoing.first_event)
+            journal.save_twice(replace(checkpoint, part_until=outgoing.first_event + events))
 
     def requeue(self, refused: Sequence[Outgoing]) -> None:
         """Move the oldest batches, which were certainly not stored, to the end, because later ones were stored.
@@ -375,6 +378,7 @@ class SettingQueue:
                 if self._journal is None:
                     self._journal = self._recovered()
                 yield self._journal
+                self._tell_troubles(self._journal)
             except OSError as error:
                 self._journal = None
                 raise self._failed(error) from error
@@ -383,6 +387,12 @@ class SettingQueue:
                 raise SpoolUnavailable(
                     f"The spool of setting {self.setting_name!r} cannot be used: {error}.", Reason.DAMAGED
                 ) from error
+
+    def _tell_troubles(self, journal: Journal) -> None:
+        """Tell what was found damaged while the queue was in use."""
+        for trouble in journal.troubles:
+            self._tools.telemetry.spool_damaged(self.setting_name, trouble)
+        journal.troubles.clear()
 
     def _failed(self, error: OSError) -> SpoolUnavailable:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -394,19 +404,26 @@ class SettingQueue:
         )
 
     def _recovered(self) -> Journal:
-        journal = Journal.open(
-            self._tools.disk,
-            self._directory,
-            self.setting_name,
-            first_cursor_time=int(self._tools.now()),
-            sent_window=self._tools.sent_window,
-        )
+        self._tools.check_place()
+        troubles: list[str] = []
+        try:
+            journal = Journal.open(
+                self._tools.disk,
+                self._directory,
+                self.setting_name,
+                first_cursor_time=int(self._tools.now()),
+                sent_window=self._tools.sent_window,
+                troubles=troubles,
+            )
+        finally:
+            # Also when it failed after something was set aside: the next attempt finds nothing to tell.
+            for trouble in troubles:
+                self._tools.telemetry.spool_damaged(self.setting_name, trouble)
         # The window reaches beyond what there was to send.
         self._maybe_through = min(journal.checkpoint.sent_hi, journal.checkpoint.replayed)
         self._position_is_known = False
-        for trouble in journal.troubles:
-            self._tools.telemetry.spool_damaged(self.setting_name, trouble)
         self._tidy_letters(journal)
+        journal.troubles.clear()
         return journal
 
     def _tidy_letters(self, journal: Journal) -> None:

@@ -3,13 +3,15 @@
 R1 Sync the directory: what a killed process renamed may be visible without being durable, and must not be built
    on before it is (durability study 2.2).
 R2 Take the newest checkpoint that is whole. If it is not the newest there was, treat everything as maybe sent.
-R3 List the `out` files: drop what is settled, what a pack covers, and temporary files. Set aside what is damaged.
+R3 List the `out` files: drop what is settled, what a pack covers, and temporary files. Set aside what is damaged,
+   after its whole batches were published again.
 R4 Apply the footers above the checkpoint's `replayed`.
 
 Recovery may be repeated at any point: it changes nothing that a second run would read differently.
 """
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,9 +22,6 @@ from oase_agent.spool.ids_file import IdsName, read_ids
 from oase_agent.spool.known_ids import KnownIds
 from oase_agent.spool.salvage import rescue, set_aside
 from oase_agent.spool.state import Checkpoint, StateName, read_checkpoint
-
-# Higher than any batch number: "every batch may have been sent".
-EVERYTHING = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,13 @@ class FileEntry:
 class Recovered:
     """What a directory tells.
 
-    `settled_files` are files that the checkpoint calls settled but the one before does not: they are unlinked
-    later. `troubles` are sentences for the operator, one for each thing that was set aside or is missing.
+    With `is_newest_lost` the checkpoint is not the newest there was, or there is none: everything that waits may have
+    been sent. `settled_files` are files that the checkpoint calls settled but the one before does not: they are
+    unlinked later. `troubles` are sentences for the operator, one for each thing that was set aside or is missing.
     """
 
     checkpoint: Checkpoint | None = None
+    is_newest_lost: bool = False
     states: list[StateName] = field(default_factory=list)
     previous_settled: int = 0
     epoch: int = 1
@@ -59,20 +60,30 @@ class Recovered:
     troubles: list[str] = field(default_factory=list)
 
 
-def recover(disk: Disk, directory: Path) -> Recovered:
-    """Read a setting's directory; raises OSError when the volume fails and NewerFormat."""
+def recover(disk: Disk, directory: Path, troubles: list[str] | None = None) -> Recovered:
+    """Read a setting's directory; raises OSError when the volume fails and NewerFormat.
+
+    `troubles` takes sentences for the operator, also when this fails later.
+    """
     disk.sync_directory(directory)
     names = disk.names(directory)
     for name in names:
         if name.startswith(TEMPORARY_PREFIX):
-            disk.unlink(directory / name)
-    found = Recovered(epoch=1 + _highest_epoch(names))
+            discard(disk, directory / name)
+    found = Recovered(epoch=1 + _highest_epoch(names), troubles=[] if troubles is None else troubles)
     _read_states(disk, directory, names, found)
     footers = _read_files(disk, directory, names, found)
+    _tell_holes(found)
     _replay(found, footers)
     _part_with_settled(found)
     _read_bulk_ids(disk, directory, names, found)
     return found
+
+
+def discard(disk: Disk, path: Path) -> None:
+    """Remove a file that is not needed any more; a directory of its name is not ours. Raises OSError."""
+    with contextlib.suppress(IsADirectoryError):
+        disk.unlink(path)
 
 
 def _highest_epoch(names: Iterable[str]) -> int:
@@ -85,46 +96,54 @@ def _read_states(disk: Disk, directory: Path, names: Sequence[str], found: Recov
     whole: list[Checkpoint] = []
     for name in generations:
         try:
-            whole.append(read_checkpoint(disk, directory / str(name)))
+            with _no_directory():
+                whole.append(read_checkpoint(disk, directory / str(name)))
         except Damage as damage:
             place = set_aside(disk, directory, str(name))
             found.troubles.append(f"checkpoint {name} could not be read: {damage}; it is kept as {place}")
-            if not whole:
-                found.previous_settled = -1
         else:
             found.states.append(name)
-    if whole:
-        is_newest_lost = found.previous_settled < 0
-        found.checkpoint = replace(whole[0], sent_hi=EVERYTHING) if is_newest_lost else whole[0]
-        found.previous_settled = whole[1].settled if len(whole) > 1 else 0
-        found.ids_files = frozenset(checkpoint.ids_file for checkpoint in whole)
+    if not whole:
+        found.is_newest_lost = bool(generations)
+        return
+    # There are two before anything is collected: where only one is left, the other one may have been newer.
+    is_in_use = found.states[0].generation > 1 or any(map(FileName.parse, names))
+    if len(generations) == 1 and is_in_use:
+        found.is_newest_lost = True
+        found.troubles.append(f"checkpoint {found.states[0]} stands alone: the other one is missing")
+    found.is_newest_lost = found.is_newest_lost or found.states[0] != generations[0]
+    found.checkpoint = whole[0]
+    found.previous_settled = whole[1].settled if len(whole) > 1 else 0
+    found.ids_files = frozenset(checkpoint.ids_file for checkpoint in whole)
 
 
 def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recovered) -> list[Footer]:
     settled = found.checkpoint.settled if found.checkpoint else 0
-    covered = settled
-    footers: list[Footer] = []
+    whole: dict[FileName, Footer] = {}
+    damaged: list[tuple[FileName, str]] = []
     for name in _packs_first(filter(None, map(FileName.parse, names))):
         if name.last <= settled:
             _drop_settled(disk, directory, name, found)
-        elif name.last <= covered:
-            _drop_covered(disk, directory, name, found)
-        else:
-            whole = _read_file(disk, directory, name, covered, found)
-            if whole is None:
-                continue
-            kept, footer = whole
-            if kept.first > covered + 1 and (footers or found.checkpoint):
-                found.troubles.append(
-                    f"batches {covered + 1} to {kept.first - 1} are missing from the volume"
-                )
-            covered = kept.last
-            found.files.append(FileEntry.of(kept, footer))
-            footers.append(footer)
-    replayed = found.checkpoint.replayed if found.checkpoint else 0
-    if covered < replayed:
-        found.troubles.append(f"batches {covered + 1} to {replayed} are missing from the volume")
-    return footers
+            continue
+        try:
+            with _no_directory():
+                whole[name] = read_footer(disk, directory / str(name), name)
+        except Damage as damage:
+            damaged.append((name, str(damage)))
+    _drop_covered(disk, directory, whole)
+    for name, trouble in damaged:
+        # Published before the damaged file moves: killed in between, the next recovery finds the batches here.
+        rescued = rescue(disk, directory, name, above=settled, taken=list(whole), epoch=found.epoch)
+        place = set_aside(disk, directory, str(name))
+        events = sum(footer.events for footer in rescued.values())
+        found.troubles.append(
+            f"file {name} could not be read: {trouble}; it is kept as {place}, and {events} events of it, which are "
+            "whole, stay in the queue"
+        )
+        whole.update(rescued)
+    in_order = sorted(whole.items(), key=lambda file: file[0].first)
+    found.files = [FileEntry.of(name, footer) for name, footer in in_order]
+    return [footer for _, footer in in_order]
 
 
 def _packs_first(files: Iterable[FileName]) -> list[FileName]:
@@ -135,34 +154,33 @@ def _packs_first(files: Iterable[FileName]) -> list[FileName]:
 def _drop_settled(disk: Disk, directory: Path, name: FileName, found: Recovered) -> None:
     # Only what both kept checkpoints call settled may go: the newest one may yet turn out damaged (I5).
     if name.last <= found.previous_settled:
-        disk.unlink(directory / str(name))
+        discard(disk, directory / str(name))
     else:
         found.settled_files.append(name)
 
 
-def _drop_covered(disk: Disk, directory: Path, name: FileName, found: Recovered) -> None:
-    """Remove a file whose batches stand in a wider one; a damaged one, whose batches were rescued, is kept."""
-    try:
-        read_footer(disk, directory / str(name), name)
-    except Damage as damage:
-        place = set_aside(disk, directory, str(name))
-        found.troubles.append(f"file {name} could not be read: {damage}; it is kept as {place}")
-    else:
-        disk.unlink(directory / str(name))
+def _drop_covered(disk: Disk, directory: Path, whole: dict[FileName, Footer]) -> None:
+    """Remove files whose batches stand in a wider one, which leads."""
+    covered = 0
+    for name in list(whole):
+        if name.last <= covered:
+            disk.unlink(directory / str(name))
+            del whole[name]
+        covered = max(covered, name.last)
 
 
-def _read_file(
-    disk: Disk, directory: Path, name: FileName, covered: int, found: Recovered
-) -> tuple[FileName, Footer] | None:
-    try:
-        return name, read_footer(disk, directory / str(name), name)
-    except Damage as damage:
-        # Published before the damaged file moves: killed in between, the next recovery finds the batches here.
-        rescued = rescue(disk, directory, name, above=covered, epoch=found.epoch)
-        place = set_aside(disk, directory, str(name))
-        kept = f"{rescued[1].events} events of it are whole and stay" if rescued else "nothing of it is whole"
-        found.troubles.append(f"file {name} could not be read: {damage}; it is kept as {place}, {kept}")
-        return rescued
+def _tell_holes(found: Recovered) -> None:
+    """Tell which batches are nowhere. Without a checkpoint nobody knows where the queue began."""
+    covered = found.checkpoint.settled if found.checkpoint else None
+    replayed = found.checkpoint.replayed if found.checkpoint else 0
+    for file in found.files:
+        if covered is not None and file.name.first > covered + 1:
+            found.troubles.append(
+                f"batches {covered + 1} to {file.name.first - 1} are missing from the volume"
+            )
+        covered = file.name.last
+    if covered is not None and covered < replayed:
+        found.troubles.append(f"batches {covered + 1} to {replayed} are missing from the volume")
 
 
 def _replay(found: Recovered, footers: list[Footer]) -> None:
@@ -170,11 +188,18 @@ def _replay(found: Recovered, footers: list[Footer]) -> None:
     if checkpoint is None:
         if not footers:
             return
-        # Batches without any checkpoint: the first one was lost. Nobody knows what was sent.
-        checkpoint = Checkpoint(setting_name="", settled=footers[0].first - 1, sent_hi=EVERYTHING)
+        # Batches without any checkpoint: it was lost. Nobody knows what was sent.
+        checkpoint = Checkpoint(setting_name="", settled=footers[0].first - 1)
+        if not found.is_newest_lost:
+            found.troubles.append(
+                "there is no checkpoint: everything that waits may have been delivered before"
+            )
+        found.is_newest_lost = True
     for footer in footers:
         if footer.last > checkpoint.replayed:
             checkpoint = after_footer(checkpoint, footer)
+    if found.is_newest_lost:
+        checkpoint = replace(checkpoint, sent_hi=max(checkpoint.sent_hi, checkpoint.replayed))
     found.checkpoint = checkpoint
 
 
@@ -183,6 +208,15 @@ def _part_with_settled(found: Recovered) -> None:
     settled = found.checkpoint.settled if found.checkpoint else 0
     found.settled_files.extend(file.name for file in found.files if file.name.last <= settled)
     found.files = [file for file in found.files if file.name.last > settled]
+
+
+@contextlib.contextmanager
+def _no_directory() -> Iterator[None]:
+    """Let a directory in the place of a file be damage like any other."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise Damage("it is a directory") from error
 
 
 def after_footer(checkpoint: Checkpoint, footer: Footer) -> Checkpoint:
@@ -213,7 +247,7 @@ def _read_bulk_ids(disk: Disk, directory: Path, names: Sequence[str], found: Rec
     # The older checkpoint's bulk stays beside the newest one's: it may yet be needed.
     for name in bulks:
         if found.states and str(name) not in found.ids_files:
-            disk.unlink(directory / str(name))
+            discard(disk, directory / str(name))
     if found.checkpoint is None:
         return
     packed: list[PackedIds] = []
@@ -222,7 +256,8 @@ def _read_bulk_ids(disk: Disk, directory: Path, names: Sequence[str], found: Rec
         found.troubles.append(f"known ids {bulk} are missing. {_AGAIN}")
     elif bulk:
         try:
-            packed.extend(read_ids(disk, directory / bulk))
+            with _no_directory():
+                packed.extend(read_ids(disk, directory / bulk))
         except Damage as damage:
             place = set_aside(disk, directory, bulk)
             found.troubles.append(f"known ids {bulk} could not be read: {damage}; kept as {place}. {_AGAIN}")

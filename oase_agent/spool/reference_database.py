@@ -4,8 +4,9 @@
     last_fetched_time(event_collection_settings_name, last_fetched_time)
     sent_timestamp(…)     says nothing that `events` does not
 
-The file is only read, and copied first: opening it in place could roll its journal back. Locks are not used, because
-on a network volume they may hang, and nobody else knows the copy. No column is trusted to have its declared type.
+The file is only read, and copied first: opening it in place could roll its journal back. Locks are not used if they
+can be avoided: on a network volume they may hang, and nobody else knows the copy. No column is trusted to have its
+declared type.
 
 Import this module late: SQLite costs memory, and is needed once in the life of a volume.
 """
@@ -144,13 +145,20 @@ def _trace(path: Path) -> tuple[int, int] | None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw&nolock=1", uri=True)
+    locking = "" if _has_write_ahead_log(path) else "&nolock=1"
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw{locking}", uri=True)
     connection.text_factory = _decoded
-    # A write-ahead log is read without shared memory only by who is alone.
+    # Without shared memory, which a write-ahead log needs otherwise and a network volume may not have.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     # The container's root file system is read-only: there may be no place for temporary files.
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
+
+
+def _has_write_ahead_log(path: Path) -> bool:
+    """Tell whether a database is in the mode that cannot do without locks (SQLite file format, section 1.3.3)."""
+    with path.open("rb") as file:
+        return file.read(20)[18:] == b"\2\2"
 
 
 def _check(connection: sqlite3.Connection) -> None:

@@ -67,7 +67,11 @@ def take_over(
     Raises SpoolUnavailable and OSError when the old state is there but cannot be taken over: then nothing must be
     collected, or its cursors would be lost.
     """
-    if MARKER_NAME in disk.names(directory) or not _has_content(old_file):
+    if not _has_content(old_file):
+        return ()
+    # A marker that is visible need not be durable yet: see recovery.py.
+    disk.sync_directory(directory)
+    if MARKER_NAME in disk.names(directory):
         return ()
     # Imported late: SQLite costs memory, and is needed once in the life of a volume.
     from oase_agent.spool.reference_database import opened  # noqa: PLC0415

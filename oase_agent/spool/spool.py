@@ -7,6 +7,7 @@ s/<slug>-<hash8>/       one directory a setting: see queue.py, batch_file.py and
 out.*.jsonl   state.*.json   seen.*.txt   dead/   bad/
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -82,7 +83,14 @@ class Spool:
         self._disk = disk or Disk()
         self._reserve = Reserve(self._disk, directory)
         self._tools = QueueTools(
-            self._disk, ids, now, telemetry, self._reserve.release, batches or BatchLimits(), sent_window
+            self._disk,
+            ids,
+            now,
+            telemetry,
+            self._reserve.release,
+            batches or BatchLimits(),
+            sent_window,
+            self._check_place,
         )
         self._queues: dict[str, SettingQueue] = {}
         self._lock: int | None = None
@@ -119,6 +127,14 @@ class Spool:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _check_place(self) -> None:
+        """Raise OSError when what is at our path is not the directory whose lock we hold: its volume is gone."""
+        if self._lock is None:
+            return
+        held, there = os.fstat(self._lock), (self._directory / LOCK_NAME).stat()
+        if not os.path.samestat(held, there):
+            raise OSError(errno.ESTALE, "Another volume is in the place of the spool")
 
     def open_existing(self) -> None:
         """Make a queue of every setting that left a directory, so that its batches are delivered. Raises OSError."""

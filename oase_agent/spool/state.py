@@ -28,6 +28,7 @@ _NAME = re.compile(r"state\.(\d{6,})\.(\d{10,})\.json")
 _CRC_LINE_BYTES = len("\n#crc32=00000000\n")
 _TABLE = "checkpoint"
 _DOCUMENT_ID = 1
+_WRITTEN_AS = "written_as"
 KEPT_GENERATIONS = 2
 
 
@@ -101,7 +102,9 @@ class GenerationStorage(Storage):
 
     def write(self, data: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep `data` durably as the next generation, then drop what is older than the newest two."""
-        self._disk.write_new(self._directory, str(self._next), [_with_crc(orjson.dumps(data))])
+        # With its own name: a copy under a higher one would be taken for the newest.
+        document = {**data, _WRITTEN_AS: str(self._next)}
+        self._disk.write_new(self._directory, str(self._next), [_with_crc(orjson.dumps(document))])
         self._document = {table: dict(rows) for table, rows in data.items()}
         self._kept.append(self._next)
         self._next = StateName(self._next.epoch, self._next.generation + 1)
@@ -138,9 +141,12 @@ def read_checkpoint(disk: Disk, path: Path) -> Checkpoint:
     if tail != b"\n#crc32=%08x\n" % zlib.crc32(body):
         raise Damage("a checksum does not match")
     try:
-        document: dict[str, Any] = orjson.loads(body)[_TABLE][str(_DOCUMENT_ID)]
+        content_as_json: dict[str, Any] = orjson.loads(body)
+        document: dict[str, Any] = content_as_json[_TABLE][str(_DOCUMENT_ID)]
         if document["v"] != FORMAT_VERSION:
             raise NewerFormat(document["v"])
+        if content_as_json[_WRITTEN_AS] != path.name:
+            raise Damage("it was written under another name")
         known = {name: document[name] for name in _FIELD_NAMES}
     except (ValueError, KeyError, TypeError) as error:
         raise Damage("a field is missing") from error

@@ -222,11 +222,11 @@ def test_a_missing_directory_sync_at_recovery_is_caught_by_a_power_cut_after_a_k
 ) -> None:
     recover = recovery.recover
 
-    def trusting(disk: Any, directory: Path) -> Any:
+    def trusting(disk: Any, directory: Path, *more: Any) -> Any:
         sync = disk.sync_directory
         disk.sync_directory = lambda _directory: None
         try:
-            return recover(disk, directory)
+            return recover(disk, directory, *more)
         finally:
             disk.sync_directory = sync
 
