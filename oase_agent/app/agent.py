@@ -14,11 +14,13 @@ from typing import Any
 from oase_agent import __version__
 from oase_agent.app.build import agent_directory, build
 from oase_agent.app.standing import standing
+from oase_agent.collect.unstorable import find_unstorable
 from oase_agent.config.groups import AgentConfig
 from oase_agent.disk import Disk
 from oase_agent.errors import Reason, SpoolUnavailable
 from oase_agent.serve.admin import AdminServer
 from oase_agent.serve.status import AgentStatus
+from oase_agent.spool.reference_state import reference_file, take_over
 from oase_agent.spool.volume import volume_of
 from oase_agent.telemetry import Telemetry
 
@@ -96,6 +98,7 @@ class Agent:
         while not self._stop_requested.is_set():
             try:
                 if await asyncio.to_thread(spool.try_own):
+                    await asyncio.to_thread(self._take_over_reference_state)
                     await asyncio.to_thread(spool.open_existing)
                     await self._tell_volume()
                     return True
@@ -103,6 +106,9 @@ class Agent:
                 if not is_told:
                     self._telemetry.standing_by(str(agent_directory(self._config)))
                     is_told = True
+            except SpoolUnavailable as error:
+                self._waits_for = f"volume: {error}"
+                self._telemetry.volume_failed("", error)
             except OSError as error:
                 self._waits_for = f"volume: STORAGE_PATH cannot be used ({error.strerror})"
                 self._telemetry.volume_failed("", _volume_error(self._waits_for))
@@ -113,6 +119,19 @@ class Agent:
     async def _tell_volume(self) -> None:
         volume = await asyncio.to_thread(volume_of, agent_directory(self._config), Disk(), time.monotonic)
         self._telemetry.volume_found(volume.file_system, volume.fsync_s, volume.warning)
+
+    def _take_over_reference_state(self) -> None:
+        """Begin where a reference agent stopped, if one left its state here. Raises SpoolUnavailable and OSError."""
+        directory = agent_directory(self._config)
+        old_file = reference_file(directory.parent, self._config.agent.name)
+        for taken in take_over(self._parts.spool, Disk(), directory, old_file, fault_of=find_unstorable):
+            self._telemetry.reference_state_taken(
+                taken.setting,
+                cursor_time=taken.cursor_time,
+                unsent=taken.unsent_events,
+                known_ids=taken.known_ids,
+                unreadable=taken.unreadable,
+            )
 
     async def _work(self) -> None:
         self._telemetry.volume_works_again("")

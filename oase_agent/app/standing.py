@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from oase_agent import __version__
 from oase_agent.app.build import Parts
 from oase_agent.config.groups import AgentConfig
+from oase_agent.errors import Reason
 from oase_agent.serve.status import AgentStatus, SettingStatus
-from oase_agent.telemetry import Telemetry
+from oase_agent.telemetry import Telemetry, Trouble
 
 
 def standing(
@@ -46,7 +47,7 @@ def _unready(parts: Parts, telemetry: Telemetry, waits_for: str | None) -> Itera
     if parts.spool.admission.pause is not None:
         yield f"spool: {parts.spool.admission.pause}"
     for queue in parts.spool.queues():
-        volume = telemetry.trouble_of("volume", queue.setting_name)
+        volume = _volume_trouble(telemetry, queue.setting_name)
         if volume is not None:
             yield f"volume: {volume.message}"
 
@@ -68,6 +69,13 @@ def _settings(config: AgentConfig, parts: Parts, telemetry: Telemetry) -> Iterat
             yield SettingStatus(name, "unknown", figures, why)
         else:
             yield SettingStatus(name, "left", figures, _trouble(telemetry, name))
+
+
+def _volume_trouble(telemetry: Telemetry, name: str) -> Trouble | None:
+    """Return what hinders delivering or collecting a setting and is the volume's fault."""
+    collecting = telemetry.trouble_of("collect", name)
+    is_volume = collecting is not None and collecting.reason in {Reason.DISK, Reason.DAMAGED}
+    return telemetry.trouble_of("volume", name) or (collecting if is_volume else None)
 
 
 def _trouble(telemetry: Telemetry, name: str) -> str | None:
