@@ -24,6 +24,10 @@ demo: $(READY) ## run the agent against simulators for about 20 seconds
 test: $(READY) format-check lint types layers ## check format, lint, types and layers, then run every quick test
 	$(BIN)/pytest
 
+test-long: $(READY) ## run what takes minutes: kills, power cuts (as root, see tests/long), random stories
+	@echo 'long: 200 kills, 100 power cuts (POWER_CUTS), 10000 random stories (STORIES), queues against their model'
+	$(BIN)/pytest -m long --durations=0 --durations-min=1
+
 format: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -49,4 +53,4 @@ bench: $(READY) ## run every benchmark once (several minutes)
 clean: ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup demo test format format-check lint types layers docs bench clean
+.PHONY: help setup demo test test-long format format-check lint types layers docs bench clean
