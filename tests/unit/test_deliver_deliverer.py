@@ -164,10 +164,11 @@ async def test_a_request_that_is_cut_by_a_stop_is_settled_by_the_next_life(tmp_p
         stage.restart()
         async with stage.running():
             await stage.settled("web")
+            # Told when it is durable, a moment after memory knows.
+            await stage.until(lambda: stage.witness.resolved_events == 2)
 
         assert stage.workspace.ids_of("web") == ["1", "2"]
         assert stage.account("web") == (2, 2, 0, 0)
-        assert stage.witness.resolved_events == 2
 
 
 # -- size ---------------------------------------------------------------------------------------------------
