@@ -2,8 +2,9 @@
 
 The workspace stores a group only if its time is above the last one stored for (setting, agent name), and names
 that time in a refusal (contract 3.2). With one writer, a time that is the time of a batch that may have been sent
-proves that everything up to that batch was stored. Any other time that is not below ours is a foreign writer's,
-or the volume is older than the workspace's history (durability study 2.3).
+proves that everything up to that batch was stored. So does a time that only a lost batch can have: it falls where
+damage left a hole. Any other time that is not below ours is a foreign writer's, or the volume is older than the
+workspace's history (durability study 2.3).
 """
 
 from dataclasses import dataclass, replace
@@ -31,21 +32,36 @@ class Position:
 
 def position_of(journal: Journal, latest: int, *, maybe_through: int) -> Position:
     """Judge the workspace's group time `latest`; batches up to `maybe_through` may have been sent."""
-    first_time = events = refused = 0
+    found = Position()
+    refused = 0
     damaged: list[DamagedLine] = []
+    last: Outgoing | None = None
+    # Whether a batch after `last` is lost: its time is known to nobody but the workspace.
+    is_hole = False
+    last_seq = journal.checkpoint.settled
     for item in journal.read(beyond_part=True):
         if isinstance(item, DamagedLine):
             damaged.append(item)
-        elif item.is_refused:
+            continue
+        is_hole = is_hole or item.seq > last_seq + 1
+        last_seq = item.seq
+        if item.is_refused:
             refused += item.count
-        elif item.group_time > latest:
+            continue
+        if item.group_time > latest:
             break
-        else:
-            first_time = first_time or item.group_time
-            events += item.count
-            if item.group_time == latest and item.seq <= maybe_through:
-                return Position(stored=item, events=events, refused=refused, damaged=tuple(damaged))
-    return Position(is_foreign=bool(first_time), first_time=first_time)
+        last, is_hole = item, False
+        events, first_time = found.events + item.count, found.first_time or item.group_time
+        found = Position(item, events, refused, tuple(damaged), first_time=first_time)
+        if item.group_time == latest and item.seq <= maybe_through:
+            return found
+    else:
+        given = journal.checkpoint.group_time + journal.checkpoint.shift
+        is_hole = is_hole or (last_seq < journal.checkpoint.replayed and latest <= given)
+    if last is not None and is_hole and last.group_time < latest and last.seq < maybe_through:
+        # Between the times of the batches beside the hole: the time of one of those that are lost.
+        return found
+    return Position(is_foreign=last is not None, first_time=found.first_time)
 
 
 def move_above(journal: Journal, position: Position, latest: int) -> None:

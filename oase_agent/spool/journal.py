@@ -19,7 +19,7 @@ from oase_agent.spool.known_ids import IdPolicy, Sighting
 from oase_agent.spool.outgoing import DamagedLine, Outgoing, as_outgoing, part_of, read_batches
 from oase_agent.spool.packing import pack_oldest
 from oase_agent.spool.recovery import FileEntry, Recovered, after_footer, discard, recover
-from oase_agent.spool.salvage import rescue, set_aside
+from oase_agent.spool.salvage import is_in_disorder, rescue, set_aside
 from oase_agent.spool.state import Checkpoint, CheckpointFile
 
 # Batches that may be sent before a checkpoint must raise `sent_hi` again: most POSTs then cost no extra write.
@@ -171,17 +171,10 @@ class Journal:
                 place += 1
 
     def _is_in_disorder(self, file: FileEntry) -> bool:
-        """Tell whether batches of a file stand in another order than they came, or twice."""
-        if file.name in self._in_order:
-            return False
-        least_seq = file.name.first
-        for _, line in lines_of(self._disk, self._directory / str(file.name), 0, file.size):
-            batch = whole_batch(line)
-            if batch is not None and not least_seq <= batch.seq <= file.name.last:
+        if file.name not in self._in_order:
+            if is_in_disorder(self._disk, self._directory / str(file.name), file.name, file.size):
                 return True
-            if batch is not None:
-                least_seq = batch.seq + 1
-        self._in_order.add(file.name)
+            self._in_order.add(file.name)
         return False
 
     def _mend_in_time(self, place: int) -> None:
@@ -196,16 +189,9 @@ class Journal:
     def _mend(self, place: int) -> None:
         """Put new files, with the whole batches in order, in the place of one that is set aside."""
         files = list(self.files)
-        name = files[place].name
+        name, above = files[place].name, self.checkpoint.settled
         taken = [file.name for file in files if file.name != name]
-        rescued = rescue(
-            self._disk,
-            self._directory,
-            name,
-            above=self.checkpoint.settled,
-            taken=taken,
-            epoch=self.epoch,
-        )
+        rescued = rescue(self._disk, self._directory, name, above=above, taken=taken, epoch=self.epoch)
         aside = set_aside(self._disk, self._directory, str(name))
         self.troubles.append(f"the batches of file {name} are not in order; it is kept as {aside}")
         files[place : place + 1] = [FileEntry.of(*file) for file in rescued.items()]

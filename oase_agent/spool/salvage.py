@@ -19,8 +19,10 @@ from oase_agent.spool.batch_file import (
     Footer,
     footer_line,
     is_footer,
+    lines_of,
     parse_batch,
     parse_footer,
+    whole_batch,
 )
 from oase_agent.spool.id_run import IdRun, PackedIds, key_of
 
@@ -43,6 +45,19 @@ def copy_aside(disk: Disk, directory: Path, name: str, content: bytes) -> str:
     target = _free_name(disk, bad, name)
     disk.write_new(bad, target, [content])
     return f"{bad.name}/{target}"
+
+
+def is_in_disorder(disk: Disk, path: Path, name: FileName, size: int) -> bool:
+    """Tell whether whole batches of a file stand in another order than they came, or twice; raises OSError."""
+    least_seq = name.first
+    for _, line in lines_of(disk, path, 0, size):
+        batch = whole_batch(line)
+        if batch is None:
+            continue
+        if not least_seq <= batch.seq <= name.last:
+            return True
+        least_seq = batch.seq + 1
+    return False
 
 
 def rescue(

@@ -2,6 +2,9 @@
 
     state.<epoch>.<generation>.json      the newest two are kept
 
+    {"checkpoint":{"1":{…}},"written_as":"state.000001.0000000007.json"}
+    #crc32=9a0b1c2d
+
 TinyDB's own storage overwrites its file in place and truncates it after the sync; killed in between it leaves
 broken JSON, and on SMB it cannot be renamed over (durability study, sections 0 and 1.2). `GenerationStorage` keeps
 TinyDB's document and obeys the spool's rule instead: a new file, synced, renamed to a new name, directory synced.

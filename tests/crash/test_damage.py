@@ -33,7 +33,8 @@ import pytest
 
 from oase_agent.errors import SpoolUnavailable
 from oase_agent.spool.queue import QueueFigures
-from tests.crash.damage import BYSTANDER, HOME, VICTIM, Case, Image, draw_cases, draw_image
+from tests.crash.damage import Case, draw_cases
+from tests.crash.images import BYSTANDER, HOME, VICTIM, Image, draw_image
 from tests.crash.simulated_disk import SimulatedDisk
 from tests.crash.world import Life, World, new_loop
 

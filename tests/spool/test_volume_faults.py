@@ -41,15 +41,21 @@ class Volume:
     def __init__(self, path: Path, size_mib: int) -> None:
         self.path = path
         self._home = path.with_name(f"{path.name}-home")
-        self._home.mkdir()
-        path.mkdir()
+        self._read_only = path.with_name(f"{path.name}-read-only")
+        for place in (path, self._home, self._read_only):
+            place.mkdir()
         _call("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(self._home))
+        try:
+            # In a place of its own: where files are open for writing, a mount does not become read-only.
+            _call("mount", "--bind", str(self._home), str(self._read_only))
+            _call("mount", "-o", "remount,bind,ro", str(self._read_only))
+        except subprocess.CalledProcessError:
+            self.remove()
+            raise
 
     def attach(self, *, is_read_only: bool = False) -> None:
         """Make the volume appear at `path`, over what was there."""
-        _call("mount", "--bind", str(self._home), str(self.path))
-        if is_read_only:
-            _call("mount", "-o", "remount,bind,ro", str(self.path))
+        _call("mount", "--bind", str(self._read_only if is_read_only else self._home), str(self.path))
 
     def detach(self) -> None:
         """Take away what appeared last at `path`: open files stay open, the content stays on the volume."""
@@ -70,9 +76,9 @@ class Volume:
 
     def remove(self) -> None:
         """Unmount it everywhere."""
-        while os.path.ismount(self.path):
-            self.detach()
-        _call("umount", "--lazy", str(self._home))
+        for place in (self.path, self._read_only, self._home):
+            while os.path.ismount(place):
+                _call("umount", "--lazy", str(place))
 
 
 def _call(*command: str) -> None:
