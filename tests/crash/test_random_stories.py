@@ -10,7 +10,7 @@ from tests.crash.random_steps import tell_drawn_stories
 from tests.crash.random_story import Teller
 from tests.crash.world import new_loop
 
-STORIES = 400
+STORIES = 300
 
 
 @pytest.fixture

@@ -51,7 +51,8 @@ def test_a_seeded_mistake_is_caught_by_drawn_stories(
 ) -> None:
     teller = Teller(loop, monkeypatch, mistake(monkeypatch))
 
-    with pytest.raises(AssertionError):
+    # Either a bad ending, or a dead letter that is no JSON on the way to it.
+    with pytest.raises((AssertionError, ValueError)):
         tell_drawn_stories(teller, STORIES_PER_MISTAKE, is_repeatable=False, shorten=False)
 
     with capsys.disabled():
