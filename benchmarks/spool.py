@@ -36,10 +36,10 @@ def commits(place: Place) -> Iterator[Row]:
         queue = _queue(place.directory / f"queue-{batch}")
         knowing = _queue(place.directory / f"ids-{batch}")
         for number in range(wanted):
-            bare.append(_seconds(partial(_write_barely, directory, number, content)))
-            ours.append(_seconds(partial(commit, queue, made)))
+            bare.append(seconds(partial(_write_barely, directory, number, content)))
+            ours.append(seconds(partial(commit, queue, made)))
             fresh = [f"{number}-{one}" for one in ids]
-            with_ids.append(_seconds(partial(commit, knowing, made, fresh)))
+            with_ids.append(seconds(partial(commit, knowing, made, fresh)))
         yield from _compared(batch, bare, ours, with_ids)
 
 
@@ -65,11 +65,12 @@ def draining(place: Place) -> Iterator[Row]:
                 commit(queue, made)
             while queue.pack():
                 pass
-            rates.append(events / _seconds(partial(_drain, queue)))
+            rates.append(events / seconds(partial(drain, queue)))
         yield Row(f"drain of {events:,} events in collections of {batch:,}", rates, "events/s")
 
 
-def _drain(queue: SettingQueue) -> None:
+def drain(queue: SettingQueue) -> None:
+    """Read and settle everything in pieces of a POST."""
     queue.learn_position(None)
     while sent := queue.peek(_POST_BYTES):
         queue.before_sending(sent[-1])
@@ -95,7 +96,8 @@ def _write_barely(directory: Path, number: int, content: bytes) -> None:
     os.close(descriptor)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long `work` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

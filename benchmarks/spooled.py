@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.agent_process import AgentPlace
 from oase_agent.disk import Disk
 from oase_agent.model import Cursor
+from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import SpoolLimits
 from oase_agent.spool.queue import SettingQueue
@@ -29,7 +30,7 @@ class UnsyncedDisk(Disk):
         """Leave it to the kernel."""
 
 
-def open_spool(directory: Path, disk: Disk | None = None) -> Spool:
+def open_spool(directory: Path, disk: Disk | None = None, *, batches: BatchLimits | None = None) -> Spool:
     """Own and open the spool in a directory."""
     # Sentences for operators about what a benchmark does to a spool would only disturb its table.
     quiet = logging.getLogger("benchmarks.spooled")
@@ -42,6 +43,7 @@ def open_spool(directory: Path, disk: Disk | None = None) -> Spool:
         now=time.time,
         telemetry=Telemetry(logger=quiet),
         disk=disk,
+        batches=batches,
     )
     if not spool.try_own():
         raise RuntimeError(f"Another process owns {directory}.")

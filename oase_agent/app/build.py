@@ -24,6 +24,8 @@ from oase_agent.schedule.settings_keeper import SettingsKeeper, SettingsSource
 from oase_agent.sources.egress import EgressPolicy
 from oase_agent.sources.http import HttpSource, SourceLimits
 from oase_agent.sources.routes import SourceTls, proxy_of
+from oase_agent.spool.collection_file import BatchLimits
+from oase_agent.spool.compression import Compression, CompressionMode
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import SpoolLimits
 from oase_agent.spool.spool import Spool
@@ -118,6 +120,7 @@ def build_spool(config: AgentConfig, telemetry: Telemetry) -> Spool:
         ids=IdPolicy(config.spool.known_id_retention_h),
         now=time.time,
         telemetry=telemetry,
+        batches=BatchLimits(compression=Compression(CompressionMode(config.spool.compression))),
     )
 
 

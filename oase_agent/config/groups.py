@@ -155,6 +155,14 @@ class SpoolOptions(OptionGroup):
         default="64 MiB",
         new=True,
     )
+    compression: Literal["auto", "always", "off"] = option(
+        "SPOOL_COMPRESSION",
+        "Whether batches that wait are compressed on the volume; auto does so when 4 MiB wait for a setting. What is "
+        "kept already is read in any case.",
+        must_be="auto, always or off",
+        default="auto",
+        new=True,
+    )
     known_id_retention_h: Annotated[int, Bounds(1, 8784)] = option(
         "KNOWN_ID_RETENTION_H",
         "Hours that an event id is remembered after the source stopped reporting it.",

@@ -3,13 +3,15 @@
     out.<first>-<last>.<epoch>.jsonl
 
     {"seq":5,"ft":1700000010,"n":2,"ev":[{…},{…}],"crc":"9a0b1c2d"}
-    {"seq":6,"ft":0,"n":1,"refused":[{"why":"…","event":"…"}],"crc":"…"}
-    {"v":1,"first":5,"last":6,"events":3,"size":1234,"ft":1700000010,"collected":42,
+    {"seq":6,"ft":1700000011,"n":90,"raw":63210,"z":"<base64>","crc":"…"}
+    {"seq":7,"ft":0,"n":1,"refused":[{"why":"…","event":"…"}],"crc":"…"}
+    {"v":1,"first":5,"last":7,"events":93,"size":1234,"ft":1700000011,"collected":142,
      "cursor":{"time":1700000009,"event":{…}},"ids":[[482000,"<base64>"]],"letters":[],"revived":0,"settled":0,"crc":"…"}
 
 A batch is numbered by `seq`, without gaps within a setting. `ft` is its group time before the queue's shift;
-`ev` is the JSON array exactly as it goes into the POST, so that delivering never decodes it. A `refused` batch
-holds events that the workspace cannot store, as text, because they may not be valid JSON; it is never posted.
+`ev` is the JSON array exactly as it goes into the POST, so that delivering never decodes it; `z` is the same array
+compressed (compression.py), and `raw` the length of the array in bytes. A `refused` batch holds events that the
+workspace cannot store, as text, because they may not be valid JSON; it is never posted.
 
 The footer tells the state after the whole file: the cursor, the new known ids, the last group time and how many
 events were ever collected. `size` is where the footer starts. A file without a valid footer does not count.
@@ -27,12 +29,13 @@ import orjson
 
 from oase_agent.disk import Disk
 from oase_agent.model import Cursor
+from oase_agent.spool.compression import deflated, inflated
 from oase_agent.spool.id_run import PackedIds
 
 FORMAT_VERSION = 1
 
 _CRC_TAIL_BYTES = len(',"crc":"00000000"}\n')
-_BATCH_HEAD = re.compile(rb'\{"seq":(\d+),"ft":(\d+),"n":(\d+),"(ev|refused)":')
+_BATCH_HEAD = re.compile(rb'\{"seq":(\d+),"ft":(\d+),"n":(\d+),(?:"(ev|refused)"|"raw":(\d{1,9}),"z"):')
 _FOOTER_START = b'{"v":'
 _NAME = re.compile(r"out\.(\d{10,})-(\d{10,})\.(\d{6,})\.jsonl")
 # A footer is usually a few hundred bytes; the first look at a file's end takes this much.
@@ -100,10 +103,15 @@ class Footer:
     settled: int = 0
 
 
-def batch_line(seq: int, group_time: int, events: Sequence[bytes]) -> bytes:
-    """Return the line of a batch of events."""
-    head = b'{"seq":%d,"ft":%d,"n":%d,"ev":[' % (seq, group_time, len(events))
-    return _sealed(b"".join((head, b",".join(events), b"]")))
+def batch_line(seq: int, group_time: int, events: Sequence[bytes], *, compress: bool = False) -> bytes:
+    """Return the line of a batch of events; with `compress` it is compressed if that gains enough."""
+    head = b'{"seq":%d,"ft":%d,"n":%d' % (seq, group_time, len(events))
+    if compress:
+        array = b"[%b]" % b",".join(events)
+        compressed = deflated(array)
+        if compressed is not None:
+            return _sealed(b'%b,"raw":%d,"z":"%b"' % (head, len(array), compressed))
+    return _sealed(b"".join((head, b',"ev":[', b",".join(events), b"]")))
 
 
 def refused_line(seq: int, refused: Sequence[tuple[str, str]]) -> bytes:
@@ -141,8 +149,10 @@ def parse_batch(line: bytes) -> Batch:
     match = _BATCH_HEAD.match(sealed)
     if not match:
         raise Damage("a line is not a batch")
-    seq, group_time, count, kind = match.groups()
-    return Batch(int(seq), int(group_time), int(count), sealed[match.end() :], kind == b"refused")
+    seq, group_time, count, kind, raw_bytes = match.groups()
+    body = sealed[match.end() :]
+    events = body if raw_bytes is None else _inflated(body, int(raw_bytes))
+    return Batch(int(seq), int(group_time), int(count), events, kind == b"refused")
 
 
 def whole_batch(line: bytes) -> Batch | None:
@@ -219,6 +229,13 @@ def lines_of(disk: Disk, path: Path, start: int, end: int) -> Iterator[tuple[int
                 return
             offset += len(line)
             yield offset, line
+
+
+def _inflated(quoted: bytes, size: int) -> bytes:
+    try:
+        return inflated(quoted[1:-1], size)
+    except ValueError as error:
+        raise Damage(f"a compressed batch is not what it says: {error}") from error
 
 
 def _sealed(line: bytes) -> bytes:

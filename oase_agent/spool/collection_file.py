@@ -5,12 +5,13 @@ of one batch. One rename commits it: the events, the cursor after them and the i
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from oase_agent.disk import Disk, NewFile
 from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import FileName, Footer, batch_line, footer_line, refused_line
+from oase_agent.spool.compression import Compression
 from oase_agent.spool.id_run import PackedIds
 
 
@@ -19,20 +20,26 @@ class BatchLimits:
     """What one batch, that is one group of a POST, holds at most; a larger event is a batch of its own.
 
     Big enough to be cheap, small enough for a gateway that allows 1 MiB, and for memory (design section 5). A little
-    below 256 KiB, so that two of them with their group heads fit the 512 KiB of a POST.
+    below 256 KiB, so that two of them with their group heads fit the 512 KiB of a POST. `size_bytes` is of the events
+    as they are posted, whatever `compression` makes of them on disk.
     """
 
     events: int = 1000
     size_bytes: int = 250 * 1024
+    compression: Compression = field(default_factory=Compression)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a collection's file begins: its first batch number, first group time, and the epoch of the writer."""
+    """Where a collection's file begins: its first batch number, first group time, and the epoch of the writer.
+
+    `waiting_bytes` are those of the files that wait before it: beyond a limit its batches are compressed.
+    """
 
     seq: int
     group_time: int
     epoch: int
+    waiting_bytes: int = 0
 
 
 class CollectionFile:
@@ -46,6 +53,7 @@ class CollectionFile:
         self._directory = directory
         self.start = start
         self._limits = limits
+        self._compresses = limits.compression.is_due(start.waiting_bytes)
         self._file: NewFile | None = None
         self._next_seq = start.seq
         self._next_time = start.group_time
@@ -146,7 +154,8 @@ class CollectionFile:
             self._file = None
 
     def _flush(self) -> None:
-        self._write(batch_line(self._next_seq, self._next_time, self._pending))
+        compress = self._compresses and self._pending_bytes >= self._limits.compression.min_batch_bytes
+        self._write(batch_line(self._next_seq, self._next_time, self._pending, compress=compress))
         self.events += len(self._pending)
         self._next_time += 1
         self._pending = []

@@ -5,31 +5,41 @@ so packing changes no batch, no group time and no order; only the footers become
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oase_agent.disk import Disk
 from oase_agent.spool.batch_file import FileName, Footer, footer_line, read_footer
 from oase_agent.spool.recovery import FileEntry
 
-# Packing starts when this many files wait, takes runs of at least 16, and stops at 1 MiB, which is what the
-# deliverer reads at most twice (durability study section 8).
-PACK_ABOVE_FILES = 256
-_MIN_RUN_FILES = 16
-_MAX_PACK_BYTES = 1024 * 1024
+
+@dataclass(frozen=True, slots=True)
+class PackLimits:
+    """When packing begins and what it takes.
+
+    It starts when `start_files` wait, takes runs of at least `run_files`, and stops at `size_bytes`, which is what
+    the deliverer reads at most twice (durability study section 8).
+    """
+
+    start_files: int = 256
+    run_files: int = 16
+    size_bytes: int = 1024 * 1024
+
+
+PACK_LIMITS = PackLimits()
 
 
 def pack_oldest(
-    disk: Disk, directory: Path, files: Sequence[FileEntry], epoch: int
+    disk: Disk, directory: Path, files: Sequence[FileEntry], epoch: int, limits: PackLimits = PACK_LIMITS
 ) -> tuple[FileEntry, list[FileEntry]] | None:
     """Publish the oldest run of small files as one; return its entry and the files it stands for.
 
     Returns None when there is no run worth it. Raises OSError and Damage; nothing was changed then.
     """
-    if len(files) < PACK_ABOVE_FILES:
+    if len(files) < limits.start_files:
         return None
-    run = _oldest_run(files)
-    if len(run) < _MIN_RUN_FILES:
+    run = _oldest_run(files, limits)
+    if len(run) < limits.run_files:
         return None
     footers = [read_footer(disk, directory / str(file.name), file.name) for file in run]
     name = FileName(run[0].name.first, run[-1].name.last, epoch)
@@ -38,12 +48,12 @@ def pack_oldest(
     return FileEntry.of(name, footer), list(run)
 
 
-def _oldest_run(files: Sequence[FileEntry]) -> list[FileEntry]:
+def _oldest_run(files: Sequence[FileEntry], limits: PackLimits) -> list[FileEntry]:
     run: list[FileEntry] = []
     total = 0
     for file in files:
-        if total + file.size > _MAX_PACK_BYTES:
-            if len(run) >= _MIN_RUN_FILES:
+        if total + file.size > limits.size_bytes:
+            if len(run) >= limits.run_files:
                 break
             run, total = [], 0
             continue

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from oase_agent.spool.spool import SETTINGS_DIRECTORY, setting_directory
 from tests.crash.simulated_disk import SimulatedDisk
-from tests.crash.world import DIRECTORY, Life, World
+from tests.crash.world import COMPRESSED, DIRECTORY, Life, World
 
 VICTIM, BYSTANDER = "a", "b"
 HOME = DIRECTORY / SETTINGS_DIRECTORY / setting_directory(VICTIM)
@@ -82,6 +82,7 @@ class Image:
         for name, events in old.sources.items():
             new.add_setting(name)
             new.sources[name] = list(events)
+        new.batches = old.batches
         new.now_s, new.lost_requests, new.lost_answers = old.now_s, old.lost_requests, old.lost_answers
         new.acceptance.progress = dict(old.acceptance.progress)
         new.acceptance._stored = copy.copy(old.acceptance._stored)
@@ -92,9 +93,13 @@ class Image:
 
 
 def draw_image(seed: int, loop: asyncio.AbstractEventLoop) -> Image:
-    """Return what an agent leaves that was stopped somewhere in a story of collections, deliveries and trouble."""
+    """Return what an agent leaves that was stopped somewhere in a story of collections, deliveries and trouble.
+
+    Every other one compresses its batches.
+    """
     chance = random.Random(seed)
     world = World()
+    world.batches = COMPRESSED if seed % 2 else world.batches
     for name in (VICTIM, BYSTANDER):
         world.add_setting(name)
     if chance.random() < 0.3:

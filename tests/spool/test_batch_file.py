@@ -129,10 +129,11 @@ def small_file(directory: Path) -> tuple[Path, FileName]:
     lines = [
         batch_line(5, 1_700_000_010, events),
         refused_line(6, [("NUL", "x")]),
-        batch_line(7, 1_700_000_011, events[:1]),
+        batch_line(7, 1_700_000_011, events * 8, compress=True),
     ]
+    assert b'"z":' in lines[2]
     size = sum(map(len, lines))
-    footer = Footer(5, 7, 4, size, 1_700_000_011, 42, Cursor(1_700_000_009, b'{"id":"2"}'), ((1, "AAAA"),))
+    footer = Footer(5, 7, 19, size, 1_700_000_011, 42, Cursor(1_700_000_009, b'{"id":"2"}'), ((1, "AAAA"),))
     name = FileName(5, 7, 1)
     path = directory / str(name)
     path.write_bytes(b"".join([*lines, footer_line(footer)]))

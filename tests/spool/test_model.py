@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from oase_agent.errors import SpoolUnavailable
 from oase_agent.model import AgentIdentity, Cursor
 from oase_agent.simulators.acceptance import Acceptance
 from oase_agent.simulators.settings_table import SettingsTable, setting_row
-from oase_agent.spool import packing
+from oase_agent.spool import journal
+from oase_agent.spool.packing import PackLimits, pack_oldest
 from oase_agent.spool.queue import SettingQueue
 from oase_agent.workspace.answers import accepted_data, read_answer
 from oase_agent.workspace.refusals import Refusal, parse_refusals
@@ -92,8 +94,8 @@ class QueueStory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._constants = pytest.MonkeyPatch()
-        self._constants.setattr(packing, "PACK_ABOVE_FILES", 4)
-        self._constants.setattr(packing, "_MIN_RUN_FILES", 2)
+        small = PackLimits(start_files=4, run_files=2)
+        self._constants.setattr(journal, "pack_oldest", partial(pack_oldest, limits=small))
         # In memory where there is such a place: a story is about what is called, not about the device.
         memory = Path("/dev/shm")
         self._directory = Path(

@@ -8,7 +8,7 @@ import pytest
 
 from oase_agent.errors import SpoolUnavailable
 from oase_agent.spool.batch_file import FileName
-from oase_agent.spool.packing import PACK_ABOVE_FILES
+from oase_agent.spool.packing import PackLimits
 from oase_agent.spool.queue import SettingQueue
 from tests.spool.queue_stage import (
     ENOUGH_BYTES,
@@ -26,7 +26,7 @@ from tests.spool.queue_stage import (
     waiting_ids,
 )
 
-MANY = PACK_ABOVE_FILES + 4
+MANY = PackLimits().start_files + 4
 IDS = [str(number) for number in range(MANY)]
 
 

@@ -65,6 +65,7 @@ def test_the_five_required_options_are_enough_and_everything_else_has_its_defaul
     assert config.spool.path == Path("/storage")
     assert (config.spool.max_bytes, config.spool.min_free_bytes) == (None, 64 << 20)
     assert config.spool.known_id_retention_h == 168
+    assert config.spool.compression == "auto"
     assert (config.admin.host, config.admin.port) == ("0.0.0.0", 8080)
     assert (config.log.level, config.log.format) == ("INFO", "text")
     assert config.proxies.for_url("http://anywhere") is None
@@ -88,6 +89,7 @@ def test_promise_o4_all_faults_are_told_at_once_and_each_names_its_option() -> N
             "CLIENT_CERT_FILE": "/no/such/file",
             "ADMIN_PORT": "65536",
             "LOG_FORMAT": "xml",
+            "SPOOL_COMPRESSION": "sometimes",
             "SOURCE_TIMEOUT_S": "nan",
             "STORAGE_PATH_FILE": "/no/such/file",
             "AGENT_NAME": "a/b",
@@ -105,6 +107,7 @@ def test_promise_o4_all_faults_are_told_at_once_and_each_names_its_option() -> N
         "ITERATION",
         "LOG_FORMAT",
         "SOURCE_TIMEOUT_S",
+        "SPOOL_COMPRESSION",
         "STORAGE_PATH_FILE",
         "There",
     ]
