@@ -6,6 +6,7 @@
     │   ├── SourceUnavailable        a source did not answer, or not usably; the cursor stays
     │   ├── WorkspaceUnavailable     the workspace did not answer, or asked to wait
     │   └── SpoolUnavailable         the volume is full, read-only or failing
+    │       └── OwnershipLost            another process writes there now; this one must not
     └── NeverRetry               repeating it unchanged cannot work
         ├── SettingRejected          this setting cannot be collected as it is written
         ├── WorkspaceRejected        the workspace refused the content of a request
@@ -51,6 +52,7 @@ class Reason(StrEnum):
     SPOOL_FULL = "spool_full"
     DISK = "disk"
     DAMAGED = "damaged"
+    NOT_OWNER = "not_owner"
     INTERNAL = "internal"
 
 
@@ -105,6 +107,13 @@ class WorkspaceUnavailable(RetryLater):
 
 class SpoolUnavailable(RetryLater):
     """The volume cannot take what should be kept."""
+
+
+class OwnershipLost(SpoolUnavailable):
+    """Another process took a setting's directory over: nothing may be written there or posted from it any more."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Reason.NOT_OWNER)
 
 
 class NeverRetry(AgentError):

@@ -261,6 +261,10 @@ class Telemetry:
         self._damaged.labels(setting).inc()
         self._error("spool_damaged", trouble, setting=setting)
 
+    def spool_taken_over(self, error: AgentError) -> None:
+        """Another process owns the spool although this one holds its lock; this one ends."""
+        self._error("spool_taken_over", str(error))
+
     def volume_failed(self, setting: str, error: AgentError) -> None:
         """The volume refused a write or a read; memory was forgotten and the disk is believed."""
         self._began(f"volume {setting}", error.reason, "volume_failed", str(error), setting=setting)

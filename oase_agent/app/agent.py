@@ -17,7 +17,7 @@ from oase_agent.app.standing import standing
 from oase_agent.collect.unstorable import find_unstorable
 from oase_agent.config.groups import AgentConfig
 from oase_agent.disk import Disk
-from oase_agent.errors import Reason, SpoolUnavailable
+from oase_agent.errors import OwnershipLost, Reason, SpoolUnavailable
 from oase_agent.serve.admin import AdminServer
 from oase_agent.serve.status import AgentStatus
 from oase_agent.spool.reference_state import reference_file, take_over
@@ -44,6 +44,7 @@ class Agent:
         self._admin = AdminServer(self.status, telemetry.registry)
         self._stop_requested = asyncio.Event()
         self._why_stop = ""
+        self._taken_over: OwnershipLost | None = None
         self._started_at_s = time.time()
         self._waits_for: str | None = "the agent is starting"
         self.started = asyncio.Event()
@@ -74,7 +75,10 @@ class Agent:
         self._parts.keeper.request_reload()
 
     async def run(self) -> None:
-        """Run until asked to stop. Raises what made a part fail, as an ExceptionGroup."""
+        """Run until asked to stop, or until another process owns the spool.
+
+        Raises what made a part fail, as an ExceptionGroup.
+        """
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file")
         asyncio.get_running_loop().set_default_executor(threads)
         await self._admin.start(self._config.admin.host, self._config.admin.port)
@@ -143,6 +147,7 @@ class Agent:
             def start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
                 return tasks.create_task(work, name=name)
 
+            self._stop_when_taken_over()
             running = [
                 start("deliver", parts.deliverer.run()),
                 start("schedule", parts.scheduler.run()),
@@ -160,6 +165,21 @@ class Agent:
             await parts.deliverer.drain(_POST_GRACE_S)
             for task in running:
                 task.cancel()
+            if self._taken_over is not None:
+                raise self._taken_over
+
+    def _stop_when_taken_over(self) -> None:
+        """Begin again as standby, by a restart: what this process knows of the spool is not true any more."""
+        loop = asyncio.get_running_loop()
+
+        def stop(error: OwnershipLost) -> None:
+            self._taken_over = error
+            self.stop("another process owns the spool")
+
+        def tell(error: OwnershipLost) -> None:
+            loop.call_soon_threadsafe(stop, error)
+
+        self._parts.spool.when_taken_over(tell)
 
     async def _maintain(self) -> None:
         while True:

@@ -10,7 +10,7 @@ from oase_agent.app.agent import Agent
 from oase_agent.cli.memory import return_large_blocks
 from oase_agent.config.groups import AgentConfig
 from oase_agent.config.load import load_config
-from oase_agent.errors import ConfigError
+from oase_agent.errors import ConfigError, OwnershipLost
 from oase_agent.telemetry import Telemetry, configure_logging
 
 # Parsed answers are trees of many small objects that never form cycles: looking for cycles after every 700 of them,
@@ -53,6 +53,9 @@ async def _until_stopped(config: AgentConfig, telemetry: Telemetry) -> int:
         raise
     except BaseExceptionGroup as failures:
         for failure in failures.exceptions:
-            telemetry.task_failed("run", failure)
+            if isinstance(failure, OwnershipLost):
+                telemetry.spool_taken_over(failure)
+            else:
+                telemetry.task_failed("run", failure)
         return 1
     return 0

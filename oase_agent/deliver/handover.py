@@ -57,9 +57,7 @@ class Handover:
         course.back_off(self.monotonic(), self.policy)
 
     async def _post(self, chosen: Chosen, size_bytes: int) -> None:
-        for course, sent in chosen:
-            if not course.queue.may_send(sent.batches[-1]):
-                await asyncio.to_thread(course.queue.before_sending, sent.batches[-1])
+        await asyncio.to_thread(_before_sending, chosen)
         groups = [
             EventGroup(sent.setting_name, batch.group_time, batch.events)
             for _, sent in chosen
@@ -178,6 +176,11 @@ class Handover:
     def _workspace_answers(self) -> None:
         self.gate.open()
         self.telemetry.workspace_back()
+
+
+def _before_sending(chosen: Chosen) -> None:
+    for course, sent in chosen:
+        course.queue.before_sending(sent.batches[-1])
 
 
 def _answer_lost(chosen: Chosen) -> None:

@@ -124,19 +124,27 @@ def bury(disk: Disk, directory: Path, letter: DeadLetter) -> None:
     disk.write_new(folder, str(letter.name), [orjson.dumps(document), b"\n"])
 
 
-def tidy(disk: Disk, directory: Path, is_waiting: Callable[[LetterName], bool]) -> None:
+def tidy(
+    disk: Disk,
+    directory: Path,
+    is_waiting: Callable[[LetterName], bool],
+    before_removing: Callable[[], None] = lambda: None,
+) -> None:
     """Remove what a killed process left: temporary files, and letters whose events are still in the queue.
 
     Those were written, but the checkpoint that lets the events leave was not: they are sent once more, and may be
-    accepted this time. Raises OSError.
+    accepted this time. A former owner that only froze may yet write that checkpoint, so `before_removing` makes sure
+    that it would not count. Raises OSError.
     """
     for place in (directory / DEAD_DIRECTORY, directory / REPLAY_DIRECTORY):
         for name in disk.names(place):
             if name.startswith(TEMPORARY_PREFIX):
                 disk.unlink(place / name)
-    for letter in letter_names(disk, directory):
-        if is_waiting(letter):
-            remove_letter(disk, directory, letter)
+    waiting = [letter for letter in letter_names(disk, directory) if is_waiting(letter)]
+    if waiting:
+        before_removing()
+    for letter in waiting:
+        remove_letter(disk, directory, letter)
 
 
 # -- what anybody may do ------------------------------------------------------------------------------------

@@ -30,8 +30,14 @@ class Position:
     first_time: int = 0
 
 
-def position_of(journal: Journal, latest: int, *, maybe_through: int) -> Position:
-    """Judge the workspace's group time `latest`; batches up to `maybe_through` may have been sent."""
+def position_of(journal: Journal, latest: int, *, maybe_through: int, sent_through: int) -> Position:
+    """Judge the workspace's group time `latest`.
+
+    Batches up to `sent_through` were in a request that nobody saw answered. A position that was asked for says
+    nothing about a request that is still on its way, so an equal time stays ours for good. Batches up to
+    `maybe_through` were in one since the position was last asked for: only for these a time that no batch has tells
+    of one that is lost.
+    """
     found = Position()
     refused = 0
     damaged: list[DamagedLine] = []
@@ -53,7 +59,7 @@ def position_of(journal: Journal, latest: int, *, maybe_through: int) -> Positio
         last, is_hole = item, False
         events, first_time = found.events + item.count, found.first_time or item.group_time
         found = Position(item, events, refused, tuple(damaged), first_time=first_time)
-        if item.group_time == latest and item.seq <= maybe_through:
+        if item.group_time == latest and item.seq <= sent_through:
             return found
     else:
         given = journal.checkpoint.group_time + journal.checkpoint.shift

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from oase_agent.disk import Disk
 from oase_agent.model import Cursor
+from oase_agent.spool import claim
 from oase_agent.spool.batch_file import Batch, FileName, Footer, lines_of, whole_batch
 from oase_agent.spool.id_run import packed_count
 from oase_agent.spool.ids_file import IdsName, write_ids
@@ -39,10 +40,14 @@ class Journal:
         self._sent_window = sent_window
         self._file = CheckpointFile(disk, directory, found.states, found.epoch)
         self._next_ids = 1
-        self._ids_files = sorted(found.ids_files - {""})
+        # Also those that no checkpoint names: an owner that does not know yet that it was replaced may be about to.
+        self._ids_files = found.bulks
         self._ids_are_stale = False
         self._settled_files = found.settled_files
+        # What was there when this epoch began; what a former owner adds from now on does not count.
+        checkpoint = replace(checkpoint, seal=checkpoint.replayed)
         self._durable = checkpoint
+        self._is_sealed = False
         self.epoch = found.epoch
         # Sentences for the operator; who has told them clears the list.
         self.troubles = found.troubles
@@ -61,25 +66,26 @@ class Journal:
         directory: Path,
         setting_name: str,
         *,
+        epoch: int,
         first_cursor_time: int,
         sent_window: int = SENT_WINDOW,
         troubles: list[str] | None = None,
     ) -> "Journal":
         """Recover a directory, or begin it: the cursor of a new setting is durable before anything is collected.
 
-        `troubles` takes sentences for the operator, also when this fails later. Raises OSError and NewerFormat.
+        `epoch` was claimed for this opening. `troubles` takes sentences for the operator, also when this fails later.
+        Raises OSError and NewerFormat.
         """
-        disk.make_directory(directory)
         # The directory may be there and not durable: its maker may have been killed before it was synced.
         disk.sync_directory(directory.parent)
-        found = recover(disk, directory, troubles)
+        found = recover(disk, directory, epoch, troubles)
         if found.checkpoint is None or not found.checkpoint.setting_name:
             begun = found.checkpoint or Checkpoint(setting_name, cursor_time=first_cursor_time)
             begun = replace(
                 begun, setting_name=setting_name, cursor_time=begun.cursor_time or first_cursor_time
             )
             journal = cls(disk, directory, found, begun, sent_window)
-            journal.save_twice(begun)
+            journal.save_twice(journal.checkpoint)
         else:
             journal = cls(disk, directory, found, found.checkpoint, sent_window)
         journal._find_head()
@@ -308,10 +314,27 @@ class Journal:
         """Note which ids a complete answer reported."""
         self._ids_are_stale = self.ids.absorb(sighting, policy) or self._ids_are_stale
 
+    def confirm(self) -> None:
+        """Return if this life still owns the setting; raises OwnershipLost and OSError."""
+        claim.confirm(self._disk, self._directory, self.checkpoint.setting_name, self.epoch)
+
+    def begin_writing(self) -> None:
+        """Call before anything but a checkpoint is written: the seal must be durable before a file is committed."""
+        if not self._is_sealed:
+            self.save(self.checkpoint)
+        self.confirm()
+
     def save(self, checkpoint: Checkpoint) -> None:
-        """Make `checkpoint` durable, then remove the files that it and the one before it call settled."""
+        """Make `checkpoint` durable, then remove the files that it and the one before it call settled.
+
+        The first one of a life is saved twice: what a former owner saves late must not be one of the two kept.
+        """
+        if not self._is_sealed:
+            self._is_sealed = True
+            self.save(checkpoint)
         checkpoint = self._with_bulk(checkpoint)
         self._file.save(checkpoint)
+        self.confirm()
         previous, self._durable = self._durable, checkpoint
         self.checkpoint = checkpoint
         self._pop_settled()
@@ -331,6 +354,7 @@ class Journal:
             self._in_order.discard(file.name)
         self.files.insert(place, entry)
         # Published first: killed in between, recovery finds the pack covering what is left of them.
+        self.confirm()
         for file in merged:
             self._disk.unlink(self._directory / str(file.name))
         return True
@@ -370,5 +394,5 @@ class Journal:
     def _unlink_ids(self, keep: set[str]) -> None:
         for name in self._ids_files:
             if name not in keep:
-                self._disk.unlink(self._directory / name)
+                discard(self._disk, self._directory / name)
         self._ids_files = [name for name in self._ids_files if name in keep]

@@ -25,9 +25,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oase_agent.disk import Disk
-from oase_agent.errors import Reason, SpoolUnavailable
+from oase_agent.errors import OwnershipLost, Reason, SpoolUnavailable
 from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import Damage, NewerFormat
+from oase_agent.spool.claim import claim, confirm
 from oase_agent.spool.collection_file import BatchLimits, CollectionFile, Start
 from oase_agent.spool.dead import (
     DeadLetter,
@@ -39,6 +40,7 @@ from oase_agent.spool.fence import move_above, position_of
 from oase_agent.spool.journal import SENT_WINDOW, Journal
 from oase_agent.spool.known_ids import IdPolicy, Sighting
 from oase_agent.spool.outgoing import DamagedLine, Outgoing
+from oase_agent.spool.recovery import highest_epoch
 from oase_agent.spool.replay import Replay, is_waiting
 from oase_agent.spool.salvage import copy_aside
 from oase_agent.telemetry import Telemetry
@@ -76,7 +78,8 @@ class QueueTools:
 
     `on_full` is called when the volume has no space left. `sent_window` is how many batches may be sent before a
     checkpoint must raise what may be on the wire. `check_place` raises OSError when the directory is not the one that
-    is owned: a queue must not begin anew in the empty place of a volume that is gone.
+    is owned: a queue must not begin anew in the empty place of a volume that is gone. `on_taken_over` is called when
+    another process was found to own a setting; the queue is of no use from then on.
     """
 
     disk: Disk
@@ -87,6 +90,7 @@ class QueueTools:
     batches: BatchLimits = field(default_factory=BatchLimits)
     sent_window: int = SENT_WINDOW
     check_place: Callable[[], None] = lambda: None
+    on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None
 
 
 class SettingQueue:
@@ -98,8 +102,13 @@ class SettingQueue:
         self._tools = tools
         self._lock = threading.RLock()
         self._journal: Journal | None = None
-        # Batches up to this number may be on the wire without an answer.
+        # Batches up to this number may be stored without our knowing: nothing was heard since they were sent.
         self._maybe_through = 0
+        # Batches up to this number were in a request that was not answered: it may still arrive, however late.
+        self._sent_through = 0
+        # The epoch of the last opening; who comes after it has taken over.
+        self._epoch: int | None = None
+        self._lost: OwnershipLost | None = None
         self._position_is_known = False
 
     # -- collecting ---------------------------------------------------------------------------------------
@@ -155,7 +164,8 @@ class SettingQueue:
             file.abandon()
 
     def _new_file(self, journal: Journal, first_time: int) -> CollectionFile:
-        start = Start(journal.checkpoint.replayed + 1, first_time, journal.epoch)
+        waiting_bytes = sum(file.size for file in journal.files)
+        start = Start(journal.checkpoint.replayed + 1, first_time, journal.epoch, waiting_bytes)
         return CollectionFile(self._tools.disk, self._directory, start, self._tools.batches)
 
     def commit(self, file: CollectionFile, cursor: Cursor, sighting: Sighting) -> Kept:
@@ -167,6 +177,7 @@ class SettingQueue:
             file.flush()
             _check_place(file, sighting, journal)
             if file.batches:
+                journal.begin_writing()
                 collected = journal.checkpoint.collected + file.events + file.refused
                 journal.adopt(*file.publish(cursor, collected, ids=tuple(sighting.new.packed())))
             else:
@@ -225,18 +236,18 @@ class SettingQueue:
         )
 
     def before_sending(self, last: Outgoing) -> None:
-        """Note durably that batches up to `last` may be on the wire from now on (invariant I8)."""
+        """Note durably that batches up to `last` may be on the wire from now on (invariant I8).
+
+        After that, and after the commit of the batches, nobody else may own the setting (I9): raises OwnershipLost.
+        """
         with self._opened() as journal:
             journal.allow_sending(last)
-
-    def may_send(self, last: Outgoing) -> bool:
-        """Tell whether `before_sending` has nothing to do. Never blocks."""
-        journal = self._journal
-        return journal is not None and journal.may_send(last)
+            journal.confirm()
 
     def answer_lost(self, last: Outgoing) -> None:
         """Note that what was sent up to `last` may have been stored: only the workspace's position can tell."""
         self._maybe_through = max(self._maybe_through, last.seq)
+        self._sent_through = max(self._sent_through, last.seq)
 
     def former_agent_may_have_sent(self) -> None:
         """Note durably that everything that waits may be on the wire: a former agent of our name had it."""
@@ -244,6 +255,7 @@ class SettingQueue:
             through = journal.checkpoint.replayed
             journal.save(replace(journal.checkpoint, sent_hi=max(journal.checkpoint.sent_hi, through)))
             self._maybe_through = max(self._maybe_through, through)
+            self._sent_through = max(self._sent_through, through)
             self._position_is_known = False
 
     def doubt_position(self) -> None:
@@ -269,6 +281,7 @@ class SettingQueue:
                 certificate,
                 outgoing.is_refused,
             )
+            journal.begin_writing()
             bury(self._tools.disk, self._directory, letter)
             journal.leave(outgoing, dead=outgoing.count)
             return outgoing.count
@@ -287,6 +300,7 @@ class SettingQueue:
         rename does both, so that they are in the queue once, whatever happens.
         """
         with self._opened() as journal:
+            journal.begin_writing()
             checkpoint = journal.checkpoint
             file = self._new_file(journal, checkpoint.group_time + 1)
             for outgoing in refused:
@@ -304,7 +318,9 @@ class SettingQueue:
         with self._opened() as journal:
             is_foreign = False
             if latest is not None:
-                position = position_of(journal, latest, maybe_through=self._maybe_through)
+                position = position_of(
+                    journal, latest, maybe_through=self._maybe_through, sent_through=self._sent_through
+                )
                 is_foreign = position.is_foreign
                 if position.stored is not None:
                     for damaged in position.damaged:
@@ -320,9 +336,12 @@ class SettingQueue:
             return not is_foreign
 
     def owns(self, latest: int) -> bool:
-        """Tell whether `latest` is the group time of a batch that may be on the wire without an answer."""
+        """Tell whether `latest` is the group time of a batch that an unanswered request held."""
         with self._opened() as journal:
-            return position_of(journal, latest, maybe_through=self._maybe_through).stored is not None
+            position = position_of(
+                journal, latest, maybe_through=self._maybe_through, sent_through=self._sent_through
+            )
+            return position.stored is not None
 
     # -- dead letters -------------------------------------------------------------------------------------
 
@@ -374,11 +393,17 @@ class SettingQueue:
     def _opened(self) -> Iterator[Journal]:
         """Give the open journal, recovered from disk if need be; any trouble of the volume forgets it again."""
         with self._lock:
+            if self._lost is not None:
+                raise self._lost
             try:
                 if self._journal is None:
                     self._journal = self._recovered()
                 yield self._journal
                 self._tell_troubles(self._journal)
+            except OwnershipLost as error:
+                self._journal, self._lost = None, error
+                self._tools.on_taken_over(error)
+                raise
             except OSError as error:
                 self._journal = None
                 raise self._failed(error) from error
@@ -405,12 +430,14 @@ class SettingQueue:
 
     def _recovered(self) -> Journal:
         self._tools.check_place()
+        epoch = self._claimed()
         troubles: list[str] = []
         try:
             journal = Journal.open(
                 self._tools.disk,
                 self._directory,
                 self.setting_name,
+                epoch=epoch,
                 first_cursor_time=int(self._tools.now()),
                 sent_window=self._tools.sent_window,
                 troubles=troubles,
@@ -421,16 +448,33 @@ class SettingQueue:
                 self._tools.telemetry.spool_damaged(self.setting_name, trouble)
         # The window reaches beyond what there was to send.
         self._maybe_through = min(journal.checkpoint.sent_hi, journal.checkpoint.replayed)
+        self._sent_through = max(self._sent_through, self._maybe_through)
         self._position_is_known = False
         self._tidy_letters(journal)
         journal.troubles.clear()
         return journal
 
+    def _claimed(self) -> int:
+        """Claim the epoch of this opening."""
+        disk, directory = self._tools.disk, self._directory
+        if self._epoch is not None:
+            # Opening again after trouble must not take the setting from who took it over meanwhile.
+            confirm(disk, directory, self.setting_name, self._epoch)
+        disk.make_directory(directory)
+        # Known from here on, whatever fails after it: our own claim must not look like somebody else's.
+        self._epoch = claim(disk, directory, above=highest_epoch(disk.names(directory)))
+        return self._epoch
+
     def _tidy_letters(self, journal: Journal) -> None:
         disk, directory = self._tools.disk, self._directory
         # An older checkpoint may call waiting what had left as a letter: after damage no letter is given up.
         is_sure = not journal.troubles
-        tidy(disk, directory, lambda name: is_sure and is_waiting(journal, disk, directory, name))
+        tidy(
+            disk,
+            directory,
+            lambda name: is_sure and is_waiting(journal, disk, directory, name),
+            before_removing=journal.begin_writing,
+        )
 
 
 def _check_place(file: CollectionFile, sighting: Sighting, journal: Journal) -> None:

@@ -1,10 +1,11 @@
 """From a setting's directory to what its queue may believe.
 
+R0 The epoch was claimed before anything is read: from then on a former owner knows that it is one (see claim.py).
 R1 Sync the directory: what a killed process renamed may be visible without being durable, and must not be built
    on before it is (durability study 2.2).
 R2 Take the newest checkpoint that is whole. If it is not the newest there was, treat everything as maybe sent.
 R3 List the `out` files: drop what is settled, what a pack covers, and temporary files. Set aside what is damaged,
-   after its whole batches were published again.
+   after its whole batches were published again, and what a former owner committed after it was replaced.
 R4 Apply the footers above the checkpoint's `replayed`.
 
 Recovery may be repeated at any point: it changes nothing that a second run would read differently.
@@ -56,21 +57,22 @@ class Recovered:
     ids: KnownIds = field(default_factory=KnownIds)
     files: list[FileEntry] = field(default_factory=list)
     settled_files: list[FileName] = field(default_factory=list)
-    ids_files: frozenset[str] = frozenset()
+    bulks: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
 
-def recover(disk: Disk, directory: Path, troubles: list[str] | None = None) -> Recovered:
+def recover(disk: Disk, directory: Path, epoch: int, troubles: list[str] | None = None) -> Recovered:
     """Read a setting's directory; raises OSError when the volume fails and NewerFormat.
 
-    `troubles` takes sentences for the operator, also when this fails later.
+    `epoch` is the claimed one, above all that is there. `troubles` takes sentences for the operator, also when this
+    fails later.
     """
     disk.sync_directory(directory)
     names = disk.names(directory)
     for name in names:
         if name.startswith(TEMPORARY_PREFIX):
             discard(disk, directory / name)
-    found = Recovered(epoch=1 + _highest_epoch(names), troubles=[] if troubles is None else troubles)
+    found = Recovered(epoch=epoch, troubles=[] if troubles is None else troubles)
     _read_states(disk, directory, names, found)
     footers = _read_files(disk, directory, names, found)
     _tell_holes(found)
@@ -86,7 +88,8 @@ def discard(disk: Disk, path: Path) -> None:
         disk.unlink(path)
 
 
-def _highest_epoch(names: Iterable[str]) -> int:
+def highest_epoch(names: Iterable[str]) -> int:
+    """Return the highest epoch in the names of a setting's files; 0 when there are none."""
     parsed = (StateName.parse(name) or FileName.parse(name) or IdsName.parse(name) for name in names)
     return max((name.epoch for name in parsed if name is not None), default=0)
 
@@ -114,7 +117,6 @@ def _read_states(disk: Disk, directory: Path, names: Sequence[str], found: Recov
     found.is_newest_lost = found.is_newest_lost or found.states[0] != generations[0]
     found.checkpoint = whole[0]
     found.previous_settled = whole[1].settled if len(whole) > 1 else 0
-    found.ids_files = frozenset(checkpoint.ids_file for checkpoint in whole)
 
 
 def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recovered) -> list[Footer]:
@@ -124,6 +126,12 @@ def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recove
     for name in _packs_first(filter(None, map(FileName.parse, names))):
         if name.last <= settled:
             _drop_settled(disk, directory, name, found)
+            continue
+        if _is_orphan(name, found):
+            place = set_aside(disk, directory, str(name))
+            found.troubles.append(
+                f"file {name} came from a former owner after it was replaced: it was never sent; kept as {place}"
+            )
             continue
         try:
             with _no_directory():
@@ -144,6 +152,13 @@ def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recove
     in_order = sorted(whole.items(), key=lambda file: file[0].first)
     found.files = [FileEntry.of(name, footer) for name, footer in in_order]
     return [footer for _, footer in in_order]
+
+
+def _is_orphan(name: FileName, found: Recovered) -> bool:
+    """Tell whether a file came from a former owner after the newest checkpoint's epoch had begun (invariant I10)."""
+    if found.checkpoint is None:
+        return False
+    return name.epoch < found.states[0].epoch and name.last > found.checkpoint.seal
 
 
 def _packs_first(files: Iterable[FileName]) -> list[FileName]:
@@ -243,11 +258,7 @@ def _read_bulk_ids(disk: Disk, directory: Path, names: Sequence[str], found: Rec
     if found.checkpoint is not None and not found.states and bulks:
         # No checkpoint tells which one: the newest knows most.
         found.checkpoint = replace(found.checkpoint, ids_file=str(bulks[-1]))
-        found.ids_files = frozenset({str(bulks[-1])})
-    # The older checkpoint's bulk stays beside the newest one's: it may yet be needed.
-    for name in bulks:
-        if found.states and str(name) not in found.ids_files:
-            discard(disk, directory / str(name))
+    found.bulks = [str(name) for name in bulks]
     if found.checkpoint is None:
         return
     packed: list[PackedIds] = []

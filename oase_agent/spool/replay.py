@@ -65,10 +65,12 @@ class Replay:
             unmark(self.disk, self.directory, name)
             return 0
         self._revive(journal, letter)
+        journal.confirm()
         remove_letter(self.disk, self.directory, name)
         return len(letter.events)
 
     def _revive(self, journal: Journal, letter: DeadLetter) -> None:
+        journal.begin_writing()
         file = self.new_file()
         try:
             if letter.is_refused:

@@ -4,7 +4,7 @@
 .lock           held by the one process that owns the directory
 reserve.bin     given up when the disk is full
 s/<slug>-<hash8>/       one directory a setting: see queue.py, batch_file.py and state.py
-out.*.jsonl   state.*.json   seen.*.txt   dead/   bad/
+out.*.jsonl   state.*.json   seen.*.txt   owner/   dead/   replay/   bad/
 """
 
 import errno
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from oase_agent.disk import Disk
-from oase_agent.errors import SpoolUnavailable
+from oase_agent.errors import OwnershipLost, SpoolUnavailable
 from oase_agent.spool.batch_file import Damage, FileName, NewerFormat
 from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.journal import SENT_WINDOW
@@ -91,7 +91,9 @@ class Spool:
             batches or BatchLimits(),
             sent_window,
             self._check_place,
+            self._tell_taken_over,
         )
+        self._on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None
         self._queues: dict[str, SettingQueue] = {}
         self._lock: int | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -127,6 +129,13 @@ class Spool:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def when_taken_over(self, listener: Callable[[OwnershipLost], None]) -> None:
+        """Call `listener`, from any thread, when another process was found to own a setting. It must not block."""
+        self._on_taken_over = listener
+
+    def _tell_taken_over(self, error: OwnershipLost) -> None:
+        self._on_taken_over(error)
 
     def _check_place(self) -> None:
         """Raise OSError when what is at our path is not the directory whose lock we hold: its volume is gone."""

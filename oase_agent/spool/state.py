@@ -42,7 +42,8 @@ class Checkpoint:
     `settled` is the last batch that left the queue; of the next one `part_done` events left and the part up to
     event `part_until` is the one that may be on the wire (0 = the batch is not sent in parts). `group_time` is
     the last one given to a batch, `shift` is added to it when sending. Batches up to `sent_hi` may have been on
-    the wire. `ids_file` names the bulk of the known ids, `ids` those since then. `letters` are dead letters that are
+    the wire. `seal` is the last batch that was there when this epoch began (see claim.py). `ids_file` names the bulk
+    of the known ids, `ids` those since then. `letters` are dead letters that are
     in the queue again and not yet removed. `collected`, `delivered` and `dead` count events since the beginning.
     """
 
@@ -57,6 +58,7 @@ class Checkpoint:
     group_time: int = 0
     shift: int = 0
     sent_hi: int = 0
+    seal: int = 0
     ids_file: str = ""
     ids: tuple[PackedIds, ...] = ()
     letters: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -29,12 +30,13 @@ from oase_agent.errors import (
     WorkspaceRejected,
     WorkspaceUnavailable,
 )
-from oase_agent.spool import journal, known_ids, packing, queue
+from oase_agent.spool import journal, known_ids, queue
 from oase_agent.spool.batch_file import Damage
 from oase_agent.spool.dead import letter_names, marked_letters
 from oase_agent.spool.fence import Position, position_of
 from oase_agent.spool.journal import Journal
 from oase_agent.spool.outgoing import Outgoing
+from oase_agent.spool.packing import PackLimits, pack_oldest
 from oase_agent.spool.queue import SettingQueue
 from oase_agent.spool.spool import SETTINGS_DIRECTORY, setting_directory
 from oase_agent.spool.state import StateName, read_checkpoint
@@ -248,9 +250,8 @@ class Teller:
         self._new_disk = new_disk
         self._telling: Telling | None = None
         self.counts: Counter[str] = Counter()
-        patch.setattr(packing, "PACK_ABOVE_FILES", 2)
-        patch.setattr(packing, "_MIN_RUN_FILES", 2)
-        patch.setattr(packing, "_MAX_PACK_BYTES", 8_000)
+        small = PackLimits(start_files=2, run_files=2, size_bytes=8_000)
+        patch.setattr(journal, "pack_oldest", partial(pack_oldest, limits=small))
         patch.setattr(journal, "_MAX_IDS_IN_CHECKPOINT", 4)
         patch.setattr(known_ids, "_RECENT_AT_LEAST", 3)
         self._watch_positions(patch)
@@ -268,8 +269,8 @@ class Teller:
     def _watch_positions(self, patch: pytest.MonkeyPatch) -> None:
         """Note when batches are taken for stored although a foreign post stood in their way."""
 
-        def watched(journal: Journal, latest: int, *, maybe_through: int) -> Position:
-            position = position_of(journal, latest, maybe_through=maybe_through)
+        def watched(journal: Journal, latest: int, *, maybe_through: int, sent_through: int) -> Position:
+            position = position_of(journal, latest, maybe_through=maybe_through, sent_through=sent_through)
             if position.stored is not None and self._telling is not None:
                 oldest = min(item.group_time for item in journal.read() if isinstance(item, Outgoing))
                 self._telling.taken_for_stored(journal.checkpoint.setting_name, oldest, latest)

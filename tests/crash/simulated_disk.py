@@ -85,6 +85,8 @@ class SimulatedDisk(Disk):
         self.stop_at: Point | None = None
         self.fail_at: tuple[int, int] | None = None
         self.observe: Callable[[int], None] = lambda _call: None
+        self.pause_at: Point | None = None
+        self.pause: Callable[[], None] = lambda: None
 
     # -- what Disk promises ---------------------------------------------------------------------------------
 
@@ -188,6 +190,12 @@ class SimulatedDisk(Disk):
             survivor._directories[path] = _Directory(visible, durable, pending)
         return survivor
 
+    def shared(self) -> "SimulatedDisk":
+        """Return the same volume as another process has it: its own calls and open files, the same names."""
+        other = SimulatedDisk()
+        other._directories = self._directories
+        return other
+
     def content(self) -> dict[str, bytes]:
         """Return every file by its path, as it is visible."""
         return {
@@ -238,12 +246,16 @@ class SimulatedDisk(Disk):
     def _step(self, name: str, effect: Callable[[], _T]) -> _T:
         call = len(self.calls)
         self.calls.append(name)
+        if self.pause_at == Point(call, is_after=False):
+            self.pause()
         if self.stop_at == Point(call, is_after=False):
             raise Stop(name)
         if self.fail_at is not None and self.fail_at[0] == call:
             raise OSError(self.fail_at[1], os.strerror(self.fail_at[1]))
         result = effect()
         self.observe(call)
+        if self.pause_at == Point(call, is_after=True):
+            self.pause()
         if self.stop_at == Point(call, is_after=True):
             raise Stop(name)
         return result

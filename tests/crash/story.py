@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oase_agent.errors import SpoolUnavailable
+from oase_agent.spool.collection_file import BatchLimits
 from tests.crash.simulated_disk import Loss, Point, SimulatedDisk, Stop
 from tests.crash.world import START_S, Life, World
 
@@ -14,7 +15,7 @@ from tests.crash.world import START_S, Life, World
 Step = Callable[[World], None] | Callable[[Life], None]
 NAMES = ("a", "b")
 # A life that cannot finish the story in this many rounds is stuck.
-_MAX_ROUNDS = 40
+MAX_ROUNDS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,6 @@ STORY: tuple[InWorld | InLife, ...] = (
     _deliver("a", "b"),
 )
 
-EXPECTED = {
-    "a": [f"a{number}" for number in range(1, 14) if number != 11],
-    "b": ["foreign", "b1", "b2", "b3", "b5"],
-}
 EXPECTED_DEAD = {"a": ["a11"], "b": ["b4"]}
 
 
@@ -128,10 +125,14 @@ class Teller:
     """Runs the story with one or more ends of a life in it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, new_disk: Callable[[], SimulatedDisk] = SimulatedDisk
+        self,
+        loop: asyncio.AbstractEventLoop,
+        new_disk: Callable[[], SimulatedDisk] = SimulatedDisk,
+        batches: BatchLimits | None = None,
     ) -> None:
         self._loop = loop
         self._new_disk = new_disk
+        self._batches = batches
 
     def tell(
         self,
@@ -142,6 +143,7 @@ class Teller:
     ) -> Ending:
         """Run the story; life number n ends at `ends[n]`, the last one goes on to the end of the story."""
         world = World()
+        world.batches = self._batches or world.batches
         for name in NAMES:
             world.add_setting(name)
         chance = random.Random(seed)
@@ -151,7 +153,7 @@ class Teller:
         disk.stop_at = remaining[0][0] if remaining else None
         life = Life(world, disk, self._loop)
         calls: list[str] = []
-        for step in (*STORY, *([None] * _MAX_ROUNDS)):
+        for step in (*STORY, *([None] * MAX_ROUNDS)):
             if isinstance(step, InWorld):
                 step.happen(world)
                 continue
@@ -159,7 +161,7 @@ class Teller:
                 try:
                     if step is None:
                         world.now_s += 3
-                        _finish(life)
+                        finish(life)
                     else:
                         step.do(life)
                     break
@@ -169,29 +171,29 @@ class Teller:
                     disk = life.disk.after(loss, chance)
                     disk.stop_at = remaining[0][0] if remaining else None
                     life = Life(world, disk, self._loop)
-            if step is None and _is_done(life):
+            if step is None and is_done(life):
                 break
-        return Ending(tuple(_faults(world, life)), [*calls, *life.disk.calls])
+        return Ending(tuple(faults_of(world, life)), [*calls, *life.disk.calls])
 
 
-def _finish(life: Life) -> None:
+def finish(life: Life) -> None:
     for name in NAMES:
         life.collect(name)
         life.deliver(name)
 
 
-def _is_done(life: Life) -> bool:
+def is_done(life: Life) -> bool:
     try:
         return all(life.figures(name).waiting == 0 for name in NAMES)
     except SpoolUnavailable:
         return False
 
 
-def _faults(world: World, life: Life) -> list[str]:
+def faults_of(world: World, life: Life) -> list[str]:
     faults = []
     for name in NAMES:
         arrived = [str(event["id"]) for event in world.acceptance.events_of(name)]
-        expected = EXPECTED[name]
+        expected = [event_id for event_id in _ever_made(world, name) if event_id not in EXPECTED_DEAD[name]]
         lost = [event_id for event_id in expected if event_id not in arrived]
         twice = sorted({event_id for event_id in arrived if arrived.count(event_id) > 1})
         if lost:
@@ -203,12 +205,19 @@ def _faults(world: World, life: Life) -> list[str]:
         figures = life.figures(name)
         if figures.collected != figures.delivered + figures.waiting + figures.dead or figures.waiting:
             faults.append(f"{name}: accounting {figures}")
+        if figures.dead != len(EXPECTED_DEAD[name]):
+            faults.append(f"{name}: counted as dead {figures.dead}")
         if figures.collected != len(world.sources[name]):
             faults.append(f"{name}: collected {figures.collected}")
         dead = sorted(_dead_ids(life.disk, name))
         if dead != EXPECTED_DEAD[name]:
             faults.append(f"{name}: dead {dead}")
     return faults
+
+
+def _ever_made(world: World, name: str) -> list[str]:
+    foreign = ["foreign"] if name == "b" else []
+    return foreign + [str(event["id"]) for event in world.sources[name]]
 
 
 def _dead_ids(disk: SimulatedDisk, name: str) -> list[str]:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.simulated_disk import Loss, Point
+from tests.crash.simulated_disk import Loss, Point, SimulatedDisk
 from tests.crash.story import Teller
-from tests.crash.world import new_loop
+from tests.crash.world import COMPRESSED, new_loop
 
 
 @pytest.fixture
@@ -49,6 +49,26 @@ def test_a_stop_before_and_after_every_call_loses_nothing_and_doubles_nothing(
     assert {point: found for point, found in faults.items() if found} == {}
     with capsys.disabled():
         print(f"\n  crash points ({loss.name.lower()}): {len(points)}", end="")
+
+
+def test_a_power_cut_before_and_after_every_call_loses_and_doubles_nothing_that_is_compressed(
+    loop: asyncio.AbstractEventLoop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disks: list[SimulatedDisk] = []
+
+    def new_disk() -> SimulatedDisk:
+        disks.append(SimulatedDisk())
+        return disks[-1]
+
+    teller = Teller(loop, new_disk, COMPRESSED)
+    points = list(every_point(len(teller.tell().calls)))
+    assert any(b'"z":"' in content for content in disks[0].content().values())
+
+    faults = {point: teller.tell([(point, Loss.UNSYNCED)], seed=point.call).faults for point in points}
+
+    assert {point: found for point, found in faults.items() if found} == {}
+    with capsys.disabled():
+        print(f"\n  crash points (unsynced, compressed): {len(points)}", end="")
 
 
 def test_a_power_cut_after_a_kill_loses_nothing_and_doubles_nothing(

@@ -105,7 +105,7 @@ def refused_means_delivered(patch: pytest.MonkeyPatch) -> type[SimulatedDisk]:
 
 def stamped_anew_when_refused(patch: pytest.MonkeyPatch) -> type[SimulatedDisk]:
     def again(self: Any, _sent: Any, _refused: int, latest: int) -> None:
-        self.queue._maybe_through = 0
+        self.queue._maybe_through = self.queue._sent_through = 0
         self.queue.learn_position(latest)
 
     patch.setattr(Course, "_fenced", again)

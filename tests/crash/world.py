@@ -6,7 +6,7 @@ are missing, so that thousands of lives fit into a minute.
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,6 +23,7 @@ from oase_agent.simulators.acceptance import Acceptance
 from oase_agent.simulators.settings_table import SettingsTable, setting_row
 from oase_agent.sources.body import Body, Fetched
 from oase_agent.spool.collection_file import BatchLimits
+from oase_agent.spool.compression import Compression, CompressionMode
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import SpoolLimits, VolumeSpace
 from oase_agent.spool.queue import QueueFigures, SettingQueue
@@ -36,6 +37,8 @@ from tests.crash.simulated_disk import SimulatedDisk
 AGENT = AgentIdentity("agent-1", "0")
 DIRECTORY = Path("/spool")
 START_S = 1_700_000_000
+# Batches of a few events are compressed, too, where that gains.
+COMPRESSED = BatchLimits(events=2, compression=Compression(CompressionMode.ALWAYS, min_batch_bytes=1))
 _T = TypeVar("_T")
 
 
@@ -53,6 +56,11 @@ class World:
         self.sources: dict[str, list[dict[str, Any]]] = {}
         self.lost_requests = 0
         self.lost_answers = 0
+        # How its agents are configured. Small batches, so that a collection of a few events has several.
+        self.batches = BatchLimits(events=2)
+        # Called as a request leaves a life, and as its answer, or the news of its loss, comes back.
+        self.on_request: Callable[[], None] = lambda: None
+        self.on_answer: Callable[[], None] = lambda: None
 
     def add_setting(self, name: str) -> None:
         """Add a source with its setting."""
@@ -73,10 +81,13 @@ class World:
 
     def handle(self, groups: Sequence[EventGroup]) -> tuple[Refusal, ...]:
         """Answer a POST as the real client would tell it."""
+        self.on_request()
         if self.lost_requests:
             self.lost_requests -= 1
+            self.on_answer()
             raise WorkspaceUnavailable("cut", Reason.UNREACHABLE)
         status, envelope = self.acceptance.handle(b"".join(events_pieces(groups, AGENT)))
+        self.on_answer()
         if self.lost_answers:
             self.lost_answers -= 1
             raise WorkspaceUnavailable("cut", Reason.UNREACHABLE)
@@ -143,8 +154,7 @@ class Life:
             telemetry=self.telemetry,
             disk=disk,
             space=lambda _directory: VolumeSpace(10**12, 10**12),
-            # Small batches, so that a collection of a few events has several.
-            batches=BatchLimits(events=2),
+            batches=world.batches,
             # A small window, so that checkpoints come in the middle of a backlog.
             sent_window=4,
         )

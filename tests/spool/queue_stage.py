@@ -10,8 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 from oase_agent.disk import Disk
+from oase_agent.errors import OwnershipLost
 from oase_agent.model import Cursor
 from oase_agent.spool.collection_file import BatchLimits
+from oase_agent.spool.compression import Compression
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.outgoing import Outgoing
 from oase_agent.spool.queue import Kept, QueueFigures, QueueTools, SettingQueue
@@ -159,6 +161,8 @@ def open_queue(
     policy: IdPolicy | None = None,
     on_full: Callable[[], None] = lambda: None,
     batch_events: int = 1000,
+    compression: Compression | None = None,
+    on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None,
 ) -> SettingQueue:
     """Return the queue in `directory`, as a new process sees it."""
     tools = QueueTools(
@@ -167,8 +171,9 @@ def open_queue(
         clock,
         telemetry or Telemetry(),
         on_full,
-        BatchLimits(events=batch_events),
+        BatchLimits(events=batch_events, compression=compression or Compression()),
         sent_window=2,  # a checkpoint with every batch that leaves
+        on_taken_over=on_taken_over,
     )
     return SettingQueue(directory / SETTING, SETTING, tools)
 

@@ -1,0 +1,138 @@
+"""A queue that another process took over: it writes nothing that counts, sends nothing and removes nothing."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from oase_agent.disk import Disk
+from oase_agent.errors import OwnershipLost, Reason, SpoolUnavailable
+from oase_agent.spool.claim import claim, confirm
+from tests.spool.queue_stage import (
+    ENOUGH_BYTES,
+    SETTING,
+    Clock,
+    FailingDisk,
+    Witness,
+    account_of,
+    collect,
+    files_in,
+    open_queue,
+    waiting_ids,
+)
+
+
+def claims_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / SETTING / "owner").iterdir())
+
+
+def test_every_opening_claims_a_higher_epoch_and_the_older_claims_go(tmp_path: Path) -> None:
+    for expected in ["000001", "000002", "000003"]:
+        open_queue(tmp_path, Clock()).open()
+        assert claims_in(tmp_path) == [expected]
+
+
+def test_a_claim_is_above_the_files_whose_claim_a_power_cut_took(tmp_path: Path) -> None:
+    assert claim(Disk(), tmp_path, above=41) == 42
+
+
+def test_two_processes_that_claim_at_once_get_different_epochs(tmp_path: Path) -> None:
+    class Late(Disk):
+        """Lists what was there before the other process claimed."""
+
+        def names(self, directory: Path) -> list[str]:
+            return []
+
+    first, second = claim(Disk(), tmp_path, above=0), claim(Late(), tmp_path, above=0)
+
+    assert (first, second) == (1, 2)
+    confirm(Disk(), tmp_path, "web", second)
+    with pytest.raises(OwnershipLost):
+        confirm(Disk(), tmp_path, "web", first)
+
+
+def test_a_queue_that_was_taken_over_says_so_once_and_is_of_no_use_any_more(tmp_path: Path) -> None:
+    told: list[OwnershipLost] = []
+    queue = open_queue(tmp_path, Clock(), on_taken_over=told.append)
+    collect(queue, "a")
+    [batch] = queue.peek(0)
+    open_queue(tmp_path, Clock()).open()
+
+    for _ in range(2):
+        with pytest.raises(OwnershipLost, match="nolock"):
+            queue.before_sending(batch)
+    with pytest.raises(SpoolUnavailable) as caught:
+        collect(queue, "b")
+
+    assert caught.value.reason is Reason.NOT_OWNER
+    assert len(told) == 1
+
+
+def test_an_error_does_not_let_a_former_owner_take_the_setting_back(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    queue = open_queue(tmp_path, Clock(), disk)
+    collect(queue, "a")
+    owner = open_queue(tmp_path, Clock())
+    owner.open()
+    disk.arm(1)
+
+    with pytest.raises(SpoolUnavailable):
+        queue.former_agent_may_have_sent()
+    with pytest.raises(OwnershipLost):
+        queue.open()
+
+    assert waiting_ids(owner) == ["a"]
+
+
+@pytest.mark.parametrize("nth", range(1, 12))
+def test_an_error_while_opening_does_not_make_our_own_claim_look_like_another(
+    tmp_path: Path, nth: int
+) -> None:
+    disk = FailingDisk()
+    queue = open_queue(tmp_path, Clock(), disk)
+    collect(queue, "a")
+    disk.arm(1)
+    with pytest.raises(SpoolUnavailable):
+        queue.former_agent_may_have_sent()
+    disk.arm(nth)
+
+    with contextlib.suppress(SpoolUnavailable):
+        queue.open()
+    disk.disarm()
+
+    assert waiting_ids(queue) == ["a"]
+
+
+def test_a_former_owner_removes_nothing_that_the_new_one_still_has_in_its_queue(tmp_path: Path) -> None:
+    former = open_queue(tmp_path, Clock())
+    for letter in "abc":
+        collect(former, letter)
+    sent = former.peek(ENOUGH_BYTES)
+    owner = open_queue(tmp_path, Clock())
+    owner.open()
+
+    with pytest.raises(OwnershipLost):
+        former.settle(sent)
+
+    assert waiting_ids(owner) == ["a", "b", "c"]
+    owner.settle(owner.peek(ENOUGH_BYTES))
+    assert account_of(owner) == (3, 3, 0, 0)
+
+
+def test_what_a_former_owner_commits_late_is_set_aside_and_told(tmp_path: Path) -> None:
+    former = open_queue(tmp_path, Clock(), batch_events=1)
+    collect(former, "a")
+    collect(former, "b", "c")
+    [_, late] = files_in(tmp_path, "out")
+    kept = late.read_bytes()
+    late.unlink()
+    owner = open_queue(tmp_path, Clock(), batch_events=1)
+    collect(owner, "d")
+    late.write_bytes(kept)
+    witness = Witness()
+
+    again = open_queue(tmp_path, Clock(), telemetry=witness)
+
+    assert waiting_ids(again) == ["a", "d"]
+    assert [path.name for path in (tmp_path / SETTING / "bad").iterdir()] == [late.name]
+    assert ["former owner" in trouble for trouble in witness.damages] == [True]
