@@ -262,6 +262,7 @@ def _but_for_claims(files: Mapping[Path, bytes | None]) -> dict[Path, bytes | No
 def _not_kept(original: Original, case: Case, ending: Ending) -> list[bytes]:
     """Return the damaged lines that are nowhere any more, although nobody knows that they are not needed."""
     is_needless = case.file_kind == "tmp" or has_left(original, case)
+    is_needless = is_needless or case.path.parent.name == OWNER_DIRECTORY
     if case.file_kind == "seen":
         is_needless = case.path.name != original.ids_file
     is_needless = is_needless or has_left_in_part(original, case) or case.kind == "copy to another name"
