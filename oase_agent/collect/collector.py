@@ -5,7 +5,7 @@ Open the stages in this order to follow an event: `sources/http.py`, `collect/ex
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,9 +68,7 @@ class Collector:
 
     async def _collect(self, setting: Setting) -> Kept:
         queue = self._spool.queue(setting.name)
-        await asyncio.to_thread(self._spool.admission.check)
-        cursor = await asyncio.to_thread(queue.begin_collection, setting.id)
-        saved_ids = await asyncio.to_thread(queue.exact_ids) if _reads_setting(setting) else ()
+        cursor, saved_ids = await asyncio.to_thread(self._begin, setting, queue)
         fetched_time = int(self._clocks.now())
         facts = TemplateFacts(cursor=cursor, now_s=self._clocks.now(), saved_ids=saved_ids)
         request = self._templates.render_request(setting, facts)
@@ -78,6 +76,12 @@ class Collector:
         fetched = await source.fetch(setting, request, fetched_time=fetched_time)
         with fetched.body:
             return await asyncio.to_thread(self._keep, setting, queue, fetched, fetched_time)
+
+    def _begin(self, setting: Setting, queue: SettingQueue) -> tuple[Cursor, Sequence[str]]:
+        """Return the cursor, and the known ids for templates that may ask for them: in a thread, and in one go."""
+        self._spool.admission.check()
+        cursor = queue.begin_collection(setting.id)
+        return cursor, queue.exact_ids() if _reads_setting(setting) else ()
 
     def _keep(self, setting: Setting, queue: SettingQueue, fetched: Fetched, fetched_time: int) -> Kept:
         """Extract and commit, slice by slice: in a thread, because it parses and writes."""
@@ -91,6 +95,7 @@ class Collector:
                 labels,
                 first_serial=fetched.received_us,
                 is_new=sighting.is_new,
+                are_new=sighting.are_new,
                 whole_document_max_bytes=self._document_max_bytes,
             ):
                 file.add(piece.events)

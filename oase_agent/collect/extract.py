@@ -17,15 +17,17 @@ from oase_agent.collect.labelling import (
     NOT_LIST_TYPE,
     RESPONSE_KEY_INVALID,
     RESPONSE_KEY_NOT_FOUND,
+    AreNew,
     ExtractedSlice,
     Labeller,
     Labels,
     NewestEvent,
     Picked,
     RefusedEvent,
+    flagged,
 )
 from oase_agent.collect.slices import SLICE_BYTES, find_list, read_slices
-from oase_agent.model import FIELD_RAW_DATA, Setting
+from oase_agent.model import Setting
 
 __all__ = ["ExtractedSlice", "ExtractionRules", "Labels", "NewestEvent", "RefusedEvent", "extract_events"]
 
@@ -66,6 +68,7 @@ def extract_events(
     *,
     first_serial: int,
     is_new: Callable[[str], bool],
+    are_new: AreNew | None = None,
     whole_document_max_bytes: int,
     slice_bytes: int = SLICE_BYTES,
 ) -> Generator[ExtractedSlice, None, None]:
@@ -73,13 +76,15 @@ def extract_events(
 
     `is_new` is asked once for each event that has an id by EVENT_ID_KEY, with the id's text; False drops the
     event. It answers the same for the same id throughout, so that an id occurring twice is kept twice. It is not
-    asked for serial ids, which count up from `first_serial` (epoch microseconds of the response).
+    asked for serial ids, which count up from `first_serial` (epoch microseconds of the response). `are_new`, where
+    it is given, is asked instead, with the ids of some events at once.
 
     A mapped `body` stays in use until the generator is exhausted or closed. An error may come after some slices:
     nothing of a collection counts before its end. Raises SourceUnavailable with Reason.NOT_JSON or
     Reason.TOO_LARGE, and SettingRejected with Reason.EXPRESSION.
     """
-    labeller = Labeller(labels, event_id_key=rules.event_id_key, first_serial=first_serial, is_new=is_new)
+    are_new = are_new or (lambda event_ids: list(map(is_new, event_ids)))
+    labeller = Labeller(labels, event_id_key=rules.event_id_key, first_serial=first_serial, are_new=are_new)
     try:
         text = None if rules.list_path is None else find_list(body, rules.list_path)
         if text is None:
@@ -101,21 +106,17 @@ def _pick_from_document(document: Any, rules: ExtractionRules, labeller: Labelle
     selected = document if key is None else key.search(document)
     if key is not None and selected is None:  # rule 1
         elements = document if isinstance(document, list) else [document]
-        return (_flagged(element, RESPONSE_KEY_NOT_FOUND) for element in elements)
+        return flagged(elements, RESPONSE_KEY_NOT_FOUND)
     if selected in ([],) if rules.response_is_list else selected in ({}, ""):  # rule 2
         return ()
     if not isinstance(selected, dict | list):  # rule 3
-        return [_flagged(document, EVENT_FORMAT_INVALID if key is None else RESPONSE_KEY_INVALID)]
+        return flagged([document], EVENT_FORMAT_INVALID if key is None else RESPONSE_KEY_INVALID)
     if isinstance(selected, list) and not rules.response_is_list:  # rule 4
-        return [_flagged(document, EVENT_FORMAT_INVALID if selected is document else LIST_TYPE)]
+        return flagged([document], EVENT_FORMAT_INVALID if selected is document else LIST_TYPE)
     if isinstance(selected, dict) and rules.response_is_list:  # rule 6
-        return [_flagged(selected, NOT_LIST_TYPE)]
+        return flagged([selected], NOT_LIST_TYPE)
     elements = selected if isinstance(selected, list) else [selected]  # rules 7 and 5
     return labeller.pick(_copy(element) for element in elements)
-
-
-def _flagged(element: Any, reason: str) -> Picked:
-    return (dict(element) if isinstance(element, dict) else {FIELD_RAW_DATA: element}), None, reason
 
 
 def _copy(element: Any) -> Any:

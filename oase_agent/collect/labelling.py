@@ -6,11 +6,12 @@ then the four of the collection. A label replaces a field of the same name that 
 wins (contract section 7) is about the agent's two passes, not about the source.
 """
 
+import collections
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import methodcaller
 from typing import Any, Final
 
 import orjson
@@ -105,79 +106,127 @@ class ExtractedSlice:
     newest: NewestEvent | None
 
 
-# An event, its id when the source gave one, and the reason when it is not available.
-Picked = tuple[dict[str, Any], str | None, str | None]
+AreNew = Callable[[Sequence[str]], Sequence[bool]]
+"""Asked with the ids of some events; tells of each in its place whether it is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """Some events before they are labelled, column by column: what C does to a column, no loop of Python does.
+
+    An id is None where the source gave none, a reason is None where the event is available.
+    """
+
+    events: list[dict[str, Any]]
+    ids: list[str | None]
+    reasons: list[str | None]
+
+    def only(self, stays: Sequence[bool]) -> "Picked":
+        """Return those that stay."""
+        if all(stays):
+            return self
+        return Picked(
+            list(itertools.compress(self.events, stays)),
+            list(itertools.compress(self.ids, stays)),
+            list(itertools.compress(self.reasons, stays)),
+        )
 
 
 class Labeller:
     """Picks and labels the events of one answer; counts its serial ids."""
 
-    __slots__ = ("_find_id", "_is_new", "_labels", "_next_serial")
+    __slots__ = ("_are_new", "_find_id", "_labels", "_serials")
 
     def __init__(
-        self,
-        labels: Labels,
-        *,
-        event_id_key: Expression | None,
-        first_serial: int,
-        is_new: Callable[[str], bool],
+        self, labels: Labels, *, event_id_key: Expression | None, first_serial: int, are_new: AreNew
     ) -> None:
         self._labels = labels.fields()
         self._find_id = _id_finder(event_id_key)
-        self._next_serial = first_serial
-        self._is_new = is_new
+        self._serials = itertools.count(first_serial)
+        self._are_new = are_new
 
     def pick(self, elements: Iterable[Any]) -> Iterator[Picked]:
         """Apply rules 5 and 7 of the decision table to elements: wrap, look up the id, drop what is known.
 
         Raises SettingRejected when EVENT_ID_KEY cannot be evaluated on an element.
         """
-        find_id, is_new = self._find_id, self._is_new
+        for some in _slices(elements):
+            picked = self._pick_alike(some) or self._pick_each(some)
+            if picked.events:
+                yield picked
+
+    def _pick_alike(self, elements: list[Any]) -> Picked | None:
+        """Pick from the usual elements, objects that all have an id; None when there are others."""
+        if self._find_id is None or set(map(type, elements)) != {dict}:
+            return None
+        values = list(map(self._find_id, elements))
+        if None in values:
+            return None
+        ids = list(map(str, values))
+        if not "".join(ids).isascii():
+            ids = list(map(_encodable, ids))
+        return Picked(elements, [*ids], [None] * len(ids)).only(self._are_new(ids))
+
+    def _pick_each(self, elements: list[Any]) -> Picked:
+        find_id = self._find_id
+        picked = Picked([], [], [])
         for element in elements:
+            event_id, reason = None, None
             if not isinstance(element, dict):
-                yield {FIELD_RAW_DATA: element}, None, EVENT_FORMAT_INVALID
-            elif find_id is None:
-                yield element, None, None
-            elif (value := find_id(element)) is None:
-                yield element, None, EVENT_ID_KEY_NOT_FOUND
-            else:
+                reason = EVENT_FORMAT_INVALID
+            elif find_id is not None and (value := find_id(element)) is None:
+                reason = EVENT_ID_KEY_NOT_FOUND
+            elif find_id is not None:
                 event_id = _encodable(str(value))
-                if is_new(event_id):
-                    yield element, event_id, None
+            picked.events.append(element if isinstance(element, dict) else {FIELD_RAW_DATA: element})
+            picked.ids.append(event_id)
+            picked.reasons.append(reason)
+        answers = iter(self._are_new([event_id for event_id in picked.ids if event_id is not None]))
+        return picked.only([event_id is None or next(answers) for event_id in picked.ids])
 
     def label(self, picked: Iterable[Picked], *, suspicious: bool) -> Iterator[ExtractedSlice]:
-        """Put the agent's fields on events, in place, and yield them encoded, in slices of at most 1,000.
+        """Put the agent's fields on events, in place, and yield them encoded, slice by slice.
 
         `suspicious` asks for a walk through every event for values that the workspace refuses, and for slices of
         about 1 MiB; without it, the caller knows that there are none, and has limited the size.
         """
         encode = _encode_closely if suspicious else _encode
-        remaining = iter(picked)
-        while True:
-            events, ids = self._put_fields(itertools.islice(remaining, _SLICE_EVENTS))
-            if not events:
-                return
-            yield from encode(events, ids)
+        for some in picked:
+            yield from encode(some.events, self._put_fields(some))
 
-    def _put_fields(self, picked: Iterable[Picked]) -> tuple[list[dict[str, Any]], list[str | None]]:
-        """Return the labelled events, and for each its id, or None where it cannot be the newest event."""
-        labels = self._labels
-        events: list[dict[str, Any]] = []
-        ids: list[str | None] = []
-        for event, source_id, reason in picked:
-            event_id = self._serial() if source_id is None else source_id
-            event[FIELD_EVENT_ID] = event_id
-            if reason is not None:
-                event[FIELD_NOT_AVAILABLE] = reason
-            event.update(labels)
-            events.append(event)
-            ids.append(None if FIELD_NOT_AVAILABLE in event else event_id)
-        return events, ids
+    def _put_fields(self, picked: Picked) -> list[str | None]:
+        """Label the events; return of each its id, or None where it cannot be the newest event."""
+        events, ids = picked.events, picked.ids
+        if None in ids:
+            ids = [str(next(self._serials)) if event_id is None else event_id for event_id in ids]
+        _run(map(operator.setitem, events, itertools.repeat(FIELD_EVENT_ID), ids))
+        if any(picked.reasons):
+            for event, reason in zip(events, picked.reasons, strict=True):
+                if reason is not None:
+                    event[FIELD_NOT_AVAILABLE] = reason
+        _run(map(dict.update, events, itertools.repeat(self._labels)))
+        unavailable = list(map(operator.contains, events, itertools.repeat(FIELD_NOT_AVAILABLE)))
+        if not any(unavailable):
+            return ids
+        return [None if is_not else event_id for event_id, is_not in zip(ids, unavailable, strict=True)]
 
-    def _serial(self) -> str:
-        serial = self._next_serial
-        self._next_serial = serial + 1
-        return str(serial)
+
+def flagged(elements: Iterable[Any], reason: str) -> Iterator[Picked]:
+    """Pick elements that are not available for one reason: without ids, what is no object wrapped."""
+    for some in _slices(elements):
+        events = [dict(one) if isinstance(one, dict) else {FIELD_RAW_DATA: one} for one in some]
+        yield Picked(events, [None] * len(some), [reason] * len(some))
+
+
+def _slices(elements: Iterable[Any]) -> Iterator[list[Any]]:
+    remaining = iter(elements)
+    while some := list(itertools.islice(remaining, _SLICE_EVENTS)):
+        yield some
+
+
+def _run(calls: Iterator[None]) -> None:
+    """Let the calls of a `map` happen, without a step of Python for each."""
+    collections.deque(calls, maxlen=0)
 
 
 def _encode(events: list[dict[str, Any]], ids: list[str | None]) -> Iterator[ExtractedSlice]:
@@ -210,7 +259,9 @@ def _id_finder(key: Expression | None) -> Callable[[dict[str, Any]], Any] | None
     if key is None:
         return None
     if key.plain_path is not None and len(key.plain_path) == 1:
-        return methodcaller("get", key.plain_path[0])  # the usual case, without a frame of Python per event
+        return operator.methodcaller(
+            "get", key.plain_path[0]
+        )  # the usual case, without a frame of Python per event
     return key.search
 
 

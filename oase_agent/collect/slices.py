@@ -15,8 +15,9 @@ import orjson
 from oase_agent.collect.documents import Body, parse_patiently, too_large
 from oase_agent.collect.unstorable import MAX_NESTING, may_hold_unstorable
 
-# Large enough that the work per window does not count, small enough that its objects stay in the CPU's cache.
-SLICE_BYTES: Final = 256 * 1024
+# Large enough that the work per window does not count, small enough that its objects stay in the CPU's cache. A
+# little below 256 KiB, so that a quarter of it, which the glance at it takes, is no large block (cli/memory.py).
+SLICE_BYTES: Final = 250 * 1024
 SLICE_ELEMENTS: Final = 1000
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -32,6 +33,7 @@ _BLANKS: Final = b" \t\r\n"
 _DEPTH: Final = 1024 - MAX_NESTING
 _DEPTH_OPEN: Final = b"[" * (_DEPTH + 1)
 _DEPTH_CLOSE: Final = b"]" * (_DEPTH + 1)
+_DEPTH_BYTES: Final = len(_DEPTH_OPEN)
 
 # The start of an object up to its first colon: `{"eventid":`. Most lists repeat it in every element.
 _HEAD: Final = re.compile(rb'[ \t\r\n]*(\{[ \t\r\n]*"(?:[^"\\]|\\.)*"[ \t\r\n]*:)')
@@ -82,14 +84,17 @@ def read_slices(
     start, end = 1, len(text) - 1
     match = _HEAD.match(bytes(text[start : start + _HEAD_MAX_BYTES]))
     head = match[1] if match else None
-    window_bytes = slice_bytes
+    usual = window = _Window(min(slice_bytes, end - start))
     while start < end:
-        window = bytes(text[start : min(start + window_bytes, end)])
-        taken = _take(window, head, start, is_last=start + window_bytes >= end)
+        # Released at once, whatever happens: what remembers it, an error even, would keep the answer open.
+        with text[start : min(start + window.size_bytes, end)] as part:
+            taken = _take(window, part, head, start, is_last=start + len(part) == end)
         if taken is None:
-            if window_bytes >= max_element_bytes:
-                raise too_large(f"One element of the list has over {window_bytes} bytes", max_element_bytes)
-            window_bytes *= 2
+            if window.size_bytes >= max_element_bytes:
+                raise too_large(
+                    f"One element of the list has over {window.size_bytes} bytes", max_element_bytes
+                )
+            window = _Window(window.size_bytes * 2)
             continue
         elements, suspicious, used = taken
         while elements:
@@ -98,54 +103,80 @@ def read_slices(
             yield elements[:SLICE_ELEMENTS], suspicious
             del elements[:SLICE_ELEMENTS]
         start += used + 1  # one more for the comma
-        window_bytes = slice_bytes
+        window = usual
+
+
+class _Window:
+    """Text that is looked at, between brackets, in memory that is used again.
+
+    Blocks of this size are new pages from the kernel each time (see cli/memory.py): three copies of the text would
+    cost as much as parsing it.
+    """
+
+    __slots__ = ("_buffer", "_view", "size_bytes")
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self._buffer = bytearray(size_bytes + 2 * _DEPTH_BYTES)
+        self._view = memoryview(self._buffer)
+        self._view[:_DEPTH_BYTES] = _DEPTH_OPEN
+
+    def load(self, part: memoryview) -> None:
+        """Take another part of the text."""
+        self._view[_DEPTH_BYTES : _DEPTH_BYTES + len(part)] = part
+
+    def guess_cut(self, length: int, head: bytes | None) -> int:
+        """Return where the last comma before an element like the first one seems to stand, or less than 1."""
+        text, end = self._buffer, _DEPTH_BYTES + length
+        if head is None:
+            return text.rfind(b",", _DEPTH_BYTES, end) - _DEPTH_BYTES
+        return _comma_before(text, text.rfind(head, _DEPTH_BYTES, end)) - _DEPTH_BYTES
+
+    def parse(self, cut: int) -> list[Any] | None:
+        """Parse the elements up to `cut`, whatever follows: it is overwritten.
+
+        None when they may hold values that the workspace refuses, when orjson refuses them, or when one is nested
+        too deep.
+        """
+        end = _DEPTH_BYTES + cut
+        if may_hold_unstorable(self._buffer, _DEPTH_BYTES, end):
+            return None
+        self._view[end : end + _DEPTH_BYTES] = _DEPTH_CLOSE
+        try:
+            elements = orjson.loads(self._view[: end + _DEPTH_BYTES])
+        except orjson.JSONDecodeError:
+            return None
+        for _ in range(_DEPTH):
+            elements = elements[0]
+        return cast("list[Any]", elements)
 
 
 def _take(
-    window: bytes, head: bytes | None, start: int, *, is_last: bool
+    window: _Window, part: memoryview, head: bytes | None, start: int, *, is_last: bool
 ) -> tuple[list[Any], bool, int] | None:
-    """Parse the whole elements at the start of a window: these, the flag, and the bytes they use.
+    """Parse the whole elements at the start of a part: these, the flag, and the bytes they use.
 
-    None when the first element is longer than the window.
+    None when the first element is longer than the part. In a valid list, a beginning that parses as a list of its
+    own can only end between two elements. So a success proves a guess, and a failure says that the guess was wrong
+    or that only the patient parser reads the values.
     """
-    cut = len(window) if is_last else _guess_cut(window, head)
+    window.load(part)
+    cut = len(part) if is_last else window.guess_cut(len(part), head)
     if cut > 0:
-        taken = _parse(window, cut, start, patient=is_last)
-        if taken is not None:
-            return taken
-    cut = _exact_cut(window)
-    return _parse(window, cut, start, patient=True) if cut > 0 else None
-
-
-def _parse(window: bytes, cut: int, start: int, *, patient: bool) -> tuple[list[Any], bool, int] | None:
-    """Parse a window up to `cut`; None when that fails and `patient` does not insist.
-
-    In a valid list, a beginning that parses as a list of its own can only end between two elements. So a success
-    proves a guess, and a failure says that the guess was wrong or that only the patient parser reads the values.
-    """
-    text = window[:cut]
-    elements = None if may_hold_unstorable(text) else _parse_strictly(text)
-    if elements is not None:
-        return elements, False, cut
-    if not patient:
-        return None
-    return parse_patiently(b"[" + text + b"]", offset=start - 1, whole="the list of events"), True, cut
-
-
-def _parse_strictly(text: bytes) -> list[Any] | None:
-    """Parse elements with orjson; None when it refuses them, or when one is nested too deep."""
-    try:
-        elements = orjson.loads(_DEPTH_OPEN + text + _DEPTH_CLOSE)
-    except orjson.JSONDecodeError:
-        return None
-    for _ in range(_DEPTH):
-        elements = elements[0]
-    return cast("list[Any]", elements)
-
-
-def _guess_cut(window: bytes, head: bytes | None) -> int:
-    """Return where the last comma before an element like the first one seems to stand, or -1."""
-    return window.rfind(b",") if head is None else _comma_before(window, window.rfind(head))
+        elements = window.parse(cut)
+        if elements is not None:
+            return elements, False, cut
+    text = bytes(part)
+    if not is_last:
+        cut = _exact_cut(text)
+        if cut <= 0:
+            return None
+        window.load(part)
+        elements = window.parse(cut)
+        if elements is not None:
+            return elements, False, cut
+    whole = b"[" + text[:cut] + b"]"
+    return parse_patiently(whole, offset=start - 1, whole="the list of events"), True, cut
 
 
 def _exact_cut(window: bytes) -> int:
@@ -171,7 +202,7 @@ def _exact_cut(window: bytes) -> int:
     return cut
 
 
-def _comma_before(window: bytes, at: int) -> int:
+def _comma_before(window: bytes | bytearray, at: int) -> int:
     """Return the place of the comma right before `at`, blanks aside, or -1."""
     at -= 1
     while at > 0 and window[at] in _BLANKS:

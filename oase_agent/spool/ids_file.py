@@ -10,6 +10,8 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -45,14 +47,19 @@ def write_ids(disk: Disk, directory: Path, name: IdsName, ids: KnownIds) -> None
     disk.write_new(directory, str(name), _lines(ids))
 
 
-def read_ids(disk: Disk, path: Path) -> list[PackedIds]:
-    """Return the packed ids by hour; raises Damage and OSError."""
+def read_ids(disk: Disk, path: Path) -> Iterator[PackedIds]:
+    """Return the packed ids by hour, to be taken one by one; raises Damage and OSError at once."""
     content = disk.read(path)
-    body, tail = content[:-_CRC_LINE_BYTES], content[-_CRC_LINE_BYTES:]
-    if tail != b"#crc32=%08x\n" % zlib.crc32(body):
+    body = memoryview(content)[:-_CRC_LINE_BYTES]
+    if content[len(body) :] != b"#crc32=%08x\n" % zlib.crc32(body):
         raise Damage("a checksum does not match")
-    rows = map(orjson.loads, body.splitlines())
-    return [(row["hour"], row["ids"]) for row in rows]
+    # Line by line: at a start the content, its lines and their texts would otherwise stand in memory together.
+    return map(_parsed, islice(BytesIO(content), content.count(b"\n", 0, len(body))))
+
+
+def _parsed(line: bytes) -> PackedIds:
+    row = orjson.loads(line)
+    return row["hour"], row["ids"]
 
 
 def _lines(ids: KnownIds) -> Iterator[bytes]:

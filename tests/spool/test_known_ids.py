@@ -1,15 +1,22 @@
 """Known ids: what is remembered, for how long, in how many bytes, and what makes it go (promise C3)."""
 
+import base64
 import random
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oase_agent.disk import Disk
+from oase_agent.spool import id_run
 from oase_agent.spool.batch_file import Damage
-from oase_agent.spool.id_run import IdRun, key_of, packed_count
+from oase_agent.spool.id_run import IdRun, key_of, keys_of, packed_count
 from oase_agent.spool.ids_file import IdsName, read_ids, write_ids
 from oase_agent.spool.known_ids import IdPolicy, KnownIds
 from tests.spool.queue_stage import START, Clock, collect, files_in, open_queue
@@ -17,6 +24,16 @@ from tests.spool.queue_stage import START, Clock, collect, files_in, open_queue
 POLICY = IdPolicy(retention_h=168)
 HOUR = START // 3600
 _IDS = st.text(max_size=6) | st.integers(0, 2**70).map(str) | st.sampled_from(["0", "00", "007", "7", "-7"])
+# What Python reads as a number, though it is not written as one here.
+_NEARLY_NUMBERS = st.sampled_from(
+    ["+7", " 7", "7 ", "7_0", "１２", "-0", str(10**18 - 1), str(10**18), "9" * 5000]
+)
+# Few different halves, so that keys share them.
+_ROWS = st.lists(
+    st.tuples(st.integers(0, 9) | st.integers(0, 2**64 - 1), st.integers(0, 2), st.integers(0, 5)),
+    max_size=40,
+)
+Row = tuple[int, int, int]
 
 
 def answer(known: KnownIds, hour: int, *ids: str, policy: IdPolicy = POLICY) -> list[str]:
@@ -31,6 +48,36 @@ def unknown(known: KnownIds, *ids: str) -> list[str]:
     """Return which ids are not known; changes nothing."""
     sighting = known.sighting(HOUR)
     return [event_id for event_id in ids if sighting.is_new(event_id)]
+
+
+def run_of(rows: list[Row]) -> IdRun:
+    """Return an unsorted run of keys with their hours."""
+    run = IdRun()
+    for high, low, hour in rows:
+        run.high.append(high)
+        run.low.append(low)
+        run.hours.append(hour)
+    return run
+
+
+def rows_of(run: IdRun) -> list[Row]:
+    return list(zip(run.high, run.low, run.hours, strict=True))
+
+
+def model_of(*lists: list[Row]) -> dict[tuple[int, int], int]:
+    """Return the keys and their last hours as a plain dict."""
+    return {(high, low): hour for rows in lists for high, low, hour in rows}
+
+
+@contextmanager
+def few_keys_at_once(*, dense: int = 2, sparse: int = 2) -> Iterator[None]:
+    """Let some dozen keys go the ways of many thousands."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_MERGED_AT_ONCE", "_SORTED_AT_ONCE", "_PACKED_AT_ONCE"):
+            patch.setattr(id_run, name, 4)
+        patch.setattr(id_run, "_DENSE", dense)
+        patch.setattr(id_run, "_SPARSE", sparse)
+        yield
 
 
 # -- keys ---------------------------------------------------------------------------------------------------
@@ -49,6 +96,15 @@ def test_other_ids_are_kept_as_128_bits_that_no_decimal_id_can_have(text: str) -
     assert low % 2 == 1
     assert 0 <= high < 2**64
     assert low < 2**64
+
+
+@given(
+    st.lists(_IDS | _NEARLY_NUMBERS, max_size=8) | st.lists(st.integers(0, 10**18 - 1).map(str), max_size=8)
+)
+def test_the_keys_of_many_ids_are_those_of_each(ids: list[str]) -> None:
+    highs, lows = keys_of(ids)
+
+    assert list(zip(highs, lows, strict=True)) == [key_of(event_id) for event_id in ids]
 
 
 def test_leading_zeros_make_another_id() -> None:
@@ -96,6 +152,80 @@ def test_a_merge_of_runs_is_sorted_and_without_repeats_and_the_later_hour_counts
     assert list(zip(merged.high, merged.hours, strict=True)) == [(1, 5), (2, 8), (3, 8), (9, 8)]
 
 
+@given(_ROWS, _ROWS, st.sampled_from([0, 2, 1000]))
+@example([(0, 0, 0), (0, 2, 0)], [(0, 0, 1), (0, 1, 1), (0, 2, 1)], 0)
+def test_a_merge_of_runs_is_what_a_dict_would_be(first: list[Row], second: list[Row], sparse: int) -> None:
+    with few_keys_at_once(sparse=sparse):
+        merged = run_of(first).in_order().merged(run_of(second))
+
+    assert list(merged.high) == sorted(merged.high)
+    assert sorted(rows_of(merged)) == sorted((*key, hour) for key, hour in model_of(first, second).items())
+
+
+def test_a_merge_changes_neither_run() -> None:
+    first, second = run_of([(1, 0, 1), (5, 0, 1)]), run_of([(1, 0, 2), (3, 0, 2)])
+
+    first.merged(second)
+
+    assert (rows_of(first), rows_of(second)) == ([(1, 0, 1), (5, 0, 1)], [(1, 0, 2), (3, 0, 2)])
+
+
+@given(_ROWS, st.data(), st.integers(0, 6), st.integers(0, 6))
+def test_what_is_kept_is_what_is_reported_or_young_without_the_first_of_the_oldest(
+    rows: list[Row], data: st.DataObject, oldest: int, surplus: int
+) -> None:
+    run = run_of(rows).in_order()
+    reported = bytearray(data.draw(st.lists(st.integers(0, 1), min_size=len(run), max_size=len(run))))
+    expected, over = [], surplus
+    for row, is_reported in zip(rows_of(run), reported, strict=True):
+        if not is_reported and row[2] == oldest and over > 0:
+            over -= 1
+        elif is_reported or row[2] >= oldest:
+            expected.append(row)
+
+    assert rows_of(run.kept(reported, oldest, surplus)) == expected
+
+
+@given(
+    _ROWS, st.lists(st.tuples(st.integers(0, 12), st.integers(0, 2)), max_size=12), st.sampled_from([0, 1000])
+)
+def test_the_places_of_many_keys_are_those_of_each(
+    rows: list[Row], keys: list[tuple[int, int]], dense: int
+) -> None:
+    run = run_of(rows).in_order()
+    with few_keys_at_once(dense=dense):
+        places = run.places([high for high, _ in keys], [low for _, low in keys])
+
+    assert list(places or [-1] * len(keys)) == [run.find(*key) for key in keys]
+
+
+@given(st.lists(st.lists(_IDS, max_size=9), max_size=4), st.lists(_IDS | _NEARLY_NUMBERS, max_size=9))
+def test_asking_for_many_ids_notes_and_answers_what_asking_for_each_does(
+    history: list[list[str]], ids: list[str]
+) -> None:
+    known = KnownIds()
+    for some in history:
+        answer(known, HOUR, *some)
+    together, one_by_one = known.sighting(HOUR), known.sighting(HOUR)
+
+    assert together.are_new(ids) == [one_by_one.is_new(event_id) for event_id in ids]
+    assert together.reported == one_by_one.reported
+    assert rows_of(together.new) == rows_of(one_by_one.new)
+
+
+def test_a_sighting_that_was_taken_in_is_of_no_known_ids_and_answers_nothing() -> None:
+    known = KnownIds()
+    sighting = known.sighting(HOUR)
+    sighting.is_new("1")
+    assert sighting.is_of(known)
+    known.absorb(sighting, POLICY)
+
+    assert not sighting.is_of(known)
+    with pytest.raises(ValueError, match="zip"):
+        sighting.is_new("2")
+    assert unknown(known, "1", "2") == ["2"]
+
+
 def test_keys_that_share_a_half_are_told_apart() -> None:
     run = IdRun()
     for low in (9, 1, 5):
@@ -136,6 +266,25 @@ def test_packed_ids_are_read_back(pairs: list[tuple[int, str]]) -> None:
     found = sorted(zip(again.high, again.low, again.hours, strict=True))
     assert found == sorted((*key_of(event_id), hour) for hour, event_id in pairs)
     assert len(pairs) <= packed_count(packed) <= len(pairs) + len(packed)
+
+
+@given(_ROWS)
+def test_packed_ids_are_pairs_of_little_endian_numbers_some_at_a_time_by_hour(rows: list[Row]) -> None:
+    expected = []
+    for start in range(0, len(rows), 4):
+        by_hour = sorted(rows[start : start + 4], key=itemgetter(2))
+        for hour, some in groupby(by_hour, key=itemgetter(2)):
+            pairs = b"".join(struct.pack("<QQ", high, low) for high, low, _ in some)
+            expected.append((hour, base64.b64encode(pairs).decode()))
+
+    with few_keys_at_once():
+        assert list(run_of(rows).packed()) == expected
+
+
+@pytest.mark.parametrize("packed", ["AAAAAAAAAAA=", "AAAA", "no base64"])
+def test_a_text_that_is_not_packed_keys_is_refused(packed: str) -> None:
+    with pytest.raises(ValueError, match=r"key|bytes|Invalid|padding|base64"):
+        IdRun.unpacked([(1, packed)])
 
 
 def test_a_bulk_file_is_read_back_and_every_flipped_bit_is_detected(tmp_path: Path) -> None:
@@ -188,6 +337,33 @@ def test_an_id_is_forgotten_after_the_retention() -> None:
     answer(known, HOUR + POLICY.retention_h + POLICY.refresh_h + 1, "2")
 
     assert answer(known, HOUR + POLICY.retention_h + POLICY.refresh_h + 1, "1", "2") == ["1"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.lists(st.sampled_from("abcdefgh12345"), max_size=6)), max_size=12
+    ),
+    st.integers(1, 60),
+)
+def test_what_is_remembered_and_forgotten_is_what_a_dict_of_hours_tells(
+    answers: list[tuple[int, list[str]]], retention_h: int
+) -> None:
+    policy, known, model = IdPolicy(retention_h), KnownIds(), dict[str, int]()
+    hour, swept = HOUR, 0
+    for later, ids in answers:
+        hour += later
+        assert answer(known, hour, *ids, policy=policy) == [one for one in ids if one not in model]
+        if hour > swept:
+            swept = hour
+            due = hour - policy.refresh_h
+            model |= {one: hour for one in ids if model.get(one, hour) <= due}
+            oldest = hour - policy.retention_h - policy.refresh_h
+            model = {one: last for one, last in model.items() if one in ids or last >= oldest}
+        model |= {one: hour for one in ids if one not in model}
+
+    packed = [(last, base64.b64decode(keys)) for last, keys in known.packed()]
+    told = sorted((keys[at : at + 16], last) for last, keys in packed for at in range(0, len(keys), 16))
+    assert told == sorted((struct.pack("<QQ", *key_of(one)), last) for one, last in model.items())
 
 
 def test_an_id_that_is_still_reported_is_never_forgotten() -> None:
@@ -251,6 +427,18 @@ def test_ids_no_longer_reported_are_at_most_a_hundred_thousand_and_reported_ones
     # The oldest went first.
     assert unknown(known, *(f"29-{number}" for number in range(10)), *reported) == []
     assert len(unknown(known, *(f"0-{number}" for number in range(10)))) == 10
+
+
+def test_the_bound_looks_only_at_the_hours_of_ids_that_are_no_longer_reported() -> None:
+    known, policy = KnownIds(), IdPolicy(retention_h=168, max_unreported=2)
+    reported, gone, later = [*"abcde"], [*"1234"], [*"56"]
+    answer(known, HOUR, *reported, policy=policy)
+    answer(known, HOUR + 1, *reported, *gone, policy=policy)
+    answer(known, HOUR + 2, *reported, *gone, *later, policy=policy)
+
+    answer(known, HOUR + 3, *reported, policy=policy)
+
+    assert unknown(known, *reported, *gone, *later) == gone
 
 
 def test_the_bound_forgets_no_more_than_it_must() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jmespath
@@ -76,6 +76,28 @@ def extract(body: bytes, rules: ExtractionRules, slice_bytes: int = 1 << 18) -> 
             LABELS,
             first_serial=SERIAL,
             is_new=lambda event_id: event_id not in KNOWN,
+            whole_document_max_bytes=1 << 20,
+            slice_bytes=slice_bytes,
+        )
+    )
+
+
+def extract_asking_together(body: bytes, rules: ExtractionRules, slice_bytes: int) -> list[ExtractedSlice]:
+    def is_new(event_id: str) -> bool:
+        raise AssertionError(event_id)
+
+    def are_new(event_ids: Sequence[str]) -> list[bool]:
+        assert len(event_ids) <= 1000
+        return [event_id not in KNOWN for event_id in event_ids]
+
+    return list(
+        extract_events(
+            body,
+            rules,
+            LABELS,
+            first_serial=SERIAL,
+            is_new=is_new,
+            are_new=are_new,
             whole_document_max_bytes=1 << 20,
             slice_bytes=slice_bytes,
         )
@@ -202,6 +224,7 @@ def test_slicing_does_not_change_the_result(
     whole, cut = extract(body, rules), extract(body, rules, slice_bytes)
     assert exactly(events_of(cut)) == exactly(events_of(whole))
     assert exactly(refused_of(cut)) == exactly(refused_of(whole))
+    assert extract_asking_together(body, rules, slice_bytes) == cut
 
 
 @FAST
