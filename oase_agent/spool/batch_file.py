@@ -40,6 +40,7 @@ _FOOTER_START = b'{"v":'
 _NAME = re.compile(r"out\.(\d{10,})-(\d{10,})\.(\d{6,})\.jsonl")
 # A footer is usually a few hundred bytes; the first look at a file's end takes this much.
 _FOOTER_LOOK_BYTES = 8 * 1024
+_FOOTER_PIECE_BYTES = 100 * 1024
 
 
 class Damage(Exception):
@@ -122,8 +123,13 @@ def refused_line(seq: int, refused: Sequence[tuple[str, str]]) -> bytes:
 
 def footer_line(footer: Footer) -> bytes:
     """Return the last line of a file."""
+    return b"".join(footer_pieces(footer))
+
+
+def footer_pieces(footer: Footer) -> Iterator[bytes]:
+    """Yield the last line of a file in pieces of some 100 KiB: the ids of a very large collection are megabytes."""
     event = footer.cursor.last_event
-    document = {
+    head = {
         "v": FORMAT_VERSION,
         "first": footer.first,
         "last": footer.last,
@@ -135,12 +141,18 @@ def footer_line(footer: Footer) -> bytes:
             "time": footer.cursor.last_fetched_time,
             "event": None if event is None else orjson.Fragment(event),
         },
-        "ids": footer.ids,
-        "letters": footer.letters,
-        "revived": footer.revived,
-        "settled": footer.settled,
     }
-    return _sealed(orjson.dumps(document)[:-1])
+    tail = {"letters": footer.letters, "revived": footer.revived, "settled": footer.settled}
+    piece = orjson.dumps(head)[:-1] + b',"ids":['
+    crc = 0
+    for number, group in enumerate(footer.ids):
+        piece += (b"," if number else b"") + orjson.dumps(group)
+        if len(piece) >= _FOOTER_PIECE_BYTES:
+            crc = zlib.crc32(piece, crc)
+            yield piece
+            piece = b""
+    piece += b"]," + orjson.dumps(tail)[1:-1]
+    yield b'%b,"crc":"%08x"}\n' % (piece, zlib.crc32(piece, crc))
 
 
 def parse_batch(line: bytes) -> Batch:

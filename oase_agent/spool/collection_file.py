@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oase_agent.disk import Disk, NewFile
 from oase_agent.model import Cursor
-from oase_agent.spool.batch_file import FileName, Footer, batch_line, footer_line, refused_line
+from oase_agent.spool.batch_file import FileName, Footer, batch_line, footer_pieces, refused_line
 from oase_agent.spool.compression import Compression
 from oase_agent.spool.id_run import PackedIds
 
@@ -142,7 +142,8 @@ class CollectionFile:
             revived=0 if letter is None else self.events + self.refused,
             settled=settled,
         )
-        self._file.write(footer_line(footer))
+        for piece in footer_pieces(footer):
+            self._file.write(piece)
         self._file.publish(str(name))
         self._file = None
         return name, footer

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oase_agent.disk import Disk
-from oase_agent.spool.batch_file import FileName, Footer, footer_line, read_footer
+from oase_agent.spool.batch_file import FileName, Footer, footer_pieces, read_footer
 from oase_agent.spool.recovery import FileEntry
 
 
@@ -80,4 +80,4 @@ def _merged(footers: Sequence[Footer]) -> Footer:
 def _content(disk: Disk, directory: Path, run: Sequence[FileEntry], footer: Footer) -> Iterator[bytes]:
     for file in run:
         yield disk.read(directory / str(file.name))[: file.size]
-    yield footer_line(footer)
+    yield from footer_pieces(footer)

@@ -18,6 +18,7 @@ from oase_agent.spool.batch_file import (
     batch_line,
     claimed_count,
     footer_line,
+    footer_pieces,
     lines_of,
     parse_batch,
     parse_footer,
@@ -244,3 +245,14 @@ def test_what_a_damaged_line_still_tells() -> None:
     assert whole_batch(damaged) is None
     assert claimed_count(damaged) == 2
     assert claimed_count(b"\0" * 100) == 0
+
+
+def test_a_footer_with_very_many_ids_is_written_in_pieces_and_read_back_whole() -> None:
+    ids = tuple((number, "A" * 1000) for number in range(1000))
+    footer = Footer(1, 1, 1, 10, 5, 1, Cursor(5), ids=ids)
+
+    pieces = list(footer_pieces(footer))
+
+    assert len(pieces) > 5
+    assert max(map(len, pieces)) < 128 * 1024
+    assert parse_footer(b"".join(pieces)) == footer
