@@ -7,10 +7,42 @@ damage left a hole. Any other time that is not below ours is a foreign writer's,
 workspace's history (durability study 2.3).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from oase_agent.spool.journal import Journal
 from oase_agent.spool.outgoing import DamagedLine, Outgoing
+from oase_agent.spool.state import Checkpoint
+
+
+@dataclass(slots=True)
+class OnTheWire:
+    """What may have reached the workspace without our knowing, as far as one process remembers.
+
+    Batches up to `maybe_through` may be stored: nothing was heard since they were sent. Batches up to `sent_through`
+    were in a request that was not answered: it may still arrive, however late. `position_is_known` tells whether the
+    workspace's position was learned since the queue was opened; before that nothing may be sent.
+    """
+
+    maybe_through: int = 0
+    sent_through: int = 0
+    position_is_known: bool = False
+
+    def opened(self, checkpoint: Checkpoint) -> None:
+        """Begin with what a checkpoint says may be on the wire; its window reaches beyond what there was to send."""
+        self.maybe_through = 0
+        self.unanswered(min(checkpoint.sent_hi, checkpoint.replayed))
+        self.position_is_known = False
+
+    def unanswered(self, through: int) -> None:
+        """Note that batches up to `through` were sent, and no answer came."""
+        self.maybe_through = max(self.maybe_through, through)
+        self.sent_through = max(self.sent_through, through)
+
+    def learned(self) -> None:
+        """Note that the position was taken in: it says of everything sent so far whether it is stored."""
+        self.maybe_through = 0
+        self.position_is_known = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +62,12 @@ class Position:
     first_time: int = 0
 
 
-def position_of(journal: Journal, latest: int, *, maybe_through: int, sent_through: int) -> Position:
-    """Judge the workspace's group time `latest`.
+def position_of(journal: Journal, latest: int, wire: OnTheWire) -> Position:
+    """Judge the workspace's group time `latest`; raises OSError.
 
-    Batches up to `sent_through` were in a request that nobody saw answered. A position that was asked for says
-    nothing about a request that is still on its way, so an equal time stays ours for good. Batches up to
-    `maybe_through` were in one since the position was last asked for: only for these a time that no batch has tells
-    of one that is lost.
+    A position that was asked for says nothing about a request that is still on its way, so the time of a batch that
+    was sent stays ours for good. A time that no batch has tells of one that is lost only for batches that were sent
+    since the position was last asked for.
     """
     found = Position()
     refused = 0
@@ -59,18 +90,38 @@ def position_of(journal: Journal, latest: int, *, maybe_through: int, sent_throu
         last, is_hole = item, False
         events, first_time = found.events + item.count, found.first_time or item.group_time
         found = Position(item, events, refused, tuple(damaged), first_time=first_time)
-        if item.group_time == latest and item.seq <= sent_through:
+        if item.group_time == latest and item.seq <= wire.sent_through:
             return found
     else:
         given = journal.checkpoint.group_time + journal.checkpoint.shift
         is_hole = is_hole or (last_seq < journal.checkpoint.replayed and latest <= given)
-    if last is not None and is_hole and last.group_time < latest and last.seq < maybe_through:
+    if last is not None and is_hole and last.group_time < latest and last.seq < wire.maybe_through:
         # Between the times of the batches beside the hole: the time of one of those that are lost.
         return found
     return Position(is_foreign=last is not None, first_time=found.first_time)
 
 
-def move_above(journal: Journal, position: Position, latest: int) -> None:
-    """Move the waiting batches' times durably so that the oldest is just above `latest`; raises OSError."""
-    checkpoint = journal.checkpoint
-    journal.save_twice(replace(checkpoint, shift=checkpoint.shift + latest + 1 - position.first_time))
+def is_ours(journal: Journal, latest: int, wire: OnTheWire) -> bool:
+    """Tell whether `latest` proves a waiting batch stored; raises OSError."""
+    return position_of(journal, latest, wire).stored is not None
+
+
+def take_in(
+    journal: Journal, latest: int | None, wire: OnTheWire, keep_aside: Callable[[DamagedLine], None]
+) -> Position:
+    """Act on the workspace's latest group time, or on that it has none, and return what it meant. Raises OSError.
+
+    What it proves stored leaves the queue, after `keep_aside` took the damaged lines between. Of a foreign writer's
+    time the waiting batches' times are moved above it, durably.
+    """
+    position = Position() if latest is None else position_of(journal, latest, wire)
+    if position.stored is not None:
+        for damaged in position.damaged:
+            keep_aside(damaged)
+        lost = sum(damaged.claimed_events for damaged in position.damaged)
+        journal.leave(position.stored, delivered=position.events, dead=position.refused + lost)
+    elif latest is not None and position.is_foreign:
+        checkpoint = journal.checkpoint
+        journal.save_twice(replace(checkpoint, shift=checkpoint.shift + latest + 1 - position.first_time))
+    wire.learned()
+    return position

@@ -1,4 +1,4 @@
-"""Reading the waiting batches from the head of the queue, in order, a few at a time."""
+"""Reading the waiting batches from the head of the queue, in order, a few at a time, as many as one POST takes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -84,6 +84,27 @@ def read_batches(
         if damaged is not None:
             yield damaged
         offset = 0
+
+
+def choose(
+    batches: Iterable[Outgoing | DamagedLine], max_bytes: int, overhead_bytes: int
+) -> list[Outgoing] | DamagedLine:
+    """Return what goes together into one POST: the first batches up to `max_bytes`, at least one.
+
+    A refused batch or a part stands alone. A damaged line is returned when it is the very first.
+    """
+    chosen: list[Outgoing] = []
+    total = 0
+    for item in batches:
+        if isinstance(item, DamagedLine):
+            return chosen or item
+        total += len(item.events) + overhead_bytes
+        if chosen and (total > max_bytes or item.is_refused):
+            break
+        chosen.append(item)
+        if item.is_refused or not item.is_last_part:
+            break
+    return chosen
 
 
 def setting_name_of(disk: Disk, path: Path) -> str | None:

@@ -26,11 +26,8 @@ class PackLimits:
     size_bytes: int = 1024 * 1024
 
 
-PACK_LIMITS = PackLimits()
-
-
 def pack_oldest(
-    disk: Disk, directory: Path, files: Sequence[FileEntry], epoch: int, limits: PackLimits = PACK_LIMITS
+    disk: Disk, directory: Path, files: Sequence[FileEntry], epoch: int, limits: PackLimits
 ) -> tuple[FileEntry, list[FileEntry]] | None:
     """Publish the oldest run of small files as one; return its entry and the files it stands for.
 

@@ -17,80 +17,26 @@ that *may have been sent*: the workspace's position tells whether it has it (con
 Every method may block on the volume: call them from a thread. They raise SpoolUnavailable.
 """
 
-import errno
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from oase_agent.disk import Disk
-from oase_agent.errors import OwnershipLost, Reason, SpoolUnavailable
 from oase_agent.model import Cursor
-from oase_agent.spool.batch_file import Damage, NewerFormat
-from oase_agent.spool.claim import claim, confirm
-from oase_agent.spool.collection_file import BatchLimits, CollectionFile, Start
-from oase_agent.spool.dead import (
-    DeadLetter,
-    DeathCertificate,
-    bury,
-    tidy,
-)
-from oase_agent.spool.fence import move_above, position_of
-from oase_agent.spool.journal import SENT_WINDOW, Journal
-from oase_agent.spool.known_ids import IdPolicy, Sighting
-from oase_agent.spool.outgoing import DamagedLine, Outgoing
-from oase_agent.spool.recovery import highest_epoch
-from oase_agent.spool.replay import Replay, is_waiting
+from oase_agent.spool.accounting import QueueFigures, figures_of
+from oase_agent.spool.collecting import Kept, commit, start_after
+from oase_agent.spool.collection_file import CollectionFile
+from oase_agent.spool.dead import DeadLetter, DeathCertificate, bury
+from oase_agent.spool.fence import OnTheWire, is_ours, take_in
+from oase_agent.spool.journal import Journal
+from oase_agent.spool.known_ids import Sighting
+from oase_agent.spool.opening import Opening
+from oase_agent.spool.outgoing import DamagedLine, Outgoing, choose
+from oase_agent.spool.queue_tools import QueueTools
+from oase_agent.spool.replay import Replay
 from oase_agent.spool.salvage import copy_aside
-from oase_agent.telemetry import Telemetry
 
-# The newest event is remembered for templates; a larger one would weigh on every checkpoint.
-MAX_LAST_EVENT_BYTES = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What a commit kept: events that wait, events that the workspace cannot store, batches."""
-
-    events: int
-    refused: int
-    batches: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFigures:
-    """The accounting of a queue in events: `collected` = `delivered` + `waiting` + `dead` (promise O3)."""
-
-    collected: int
-    delivered: int
-    waiting: int
-    dead: int
-    waiting_bytes: int
-    files: int
-    known_ids: int
-    oldest_group_time: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueTools:
-    """What every queue of a spool shares.
-
-    `on_full` is called when the volume has no space left. `sent_window` is how many batches may be sent before a
-    checkpoint must raise what may be on the wire. `check_place` raises OSError when the directory is not the one that
-    is owned: a queue must not begin anew in the empty place of a volume that is gone. `on_taken_over` is called when
-    another process was found to own a setting; the queue is of no use from then on.
-    """
-
-    disk: Disk
-    policy: IdPolicy
-    now: Callable[[], float]
-    telemetry: Telemetry
-    on_full: Callable[[], None] = lambda: None
-    batches: BatchLimits = field(default_factory=BatchLimits)
-    sent_window: int = SENT_WINDOW
-    check_place: Callable[[], None] = lambda: None
-    on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None
+__all__ = ["Kept", "QueueFigures", "QueueTools", "SettingQueue"]
 
 
 class SettingQueue:
@@ -100,16 +46,8 @@ class SettingQueue:
         self.setting_name = setting_name
         self._directory = directory
         self._tools = tools
-        self._lock = threading.RLock()
-        self._journal: Journal | None = None
-        # Batches up to this number may be stored without our knowing: nothing was heard since they were sent.
-        self._maybe_through = 0
-        # Batches up to this number were in a request that was not answered: it may still arrive, however late.
-        self._sent_through = 0
-        # The epoch of the last opening; who comes after it has taken over.
-        self._epoch: int | None = None
-        self._lost: OwnershipLost | None = None
-        self._position_is_known = False
+        self._wire = OnTheWire()
+        self._opening = Opening(directory, setting_name, tools, self._wire)
 
     # -- collecting ---------------------------------------------------------------------------------------
 
@@ -126,13 +64,12 @@ class SettingQueue:
         with self._opened() as journal:
             if setting_id != journal.checkpoint.setting_id:
                 journal.checkpoint = replace(journal.checkpoint, setting_id=setting_id)
-            return self.read_cursor()
+            return journal.cursor
 
     def read_cursor(self) -> Cursor:
         """Return the cursor as it is now."""
         with self._opened() as journal:
-            event = journal.checkpoint.cursor_event
-            return Cursor(journal.checkpoint.cursor_time, None if event is None else event.encode())
+            return journal.cursor
 
     def exact_ids(self) -> list[str]:
         """Return the known ids that are kept as text (decimal ones), for templates."""
@@ -153,47 +90,31 @@ class SettingQueue:
         """
         with self._opened() as journal:
             batches = 1 + expected_bytes // self._tools.batches.size_bytes
-            first_time = max(journal.checkpoint.group_time + 1, fetched_time - batches + 1)
-            file = self._new_file(journal, first_time)
+            file = self._new_file(journal, fetched_time - batches + 1)
         try:
             yield file
         except OSError as error:
             # Only the temporary file is concerned: what the queue knows of the disk is still true.
-            raise self._failed(error) from error
+            raise self._opening.failure(error, may_use_reserve=False) from error
         finally:
             file.abandon()
 
-    def _new_file(self, journal: Journal, first_time: int) -> CollectionFile:
-        waiting_bytes = sum(file.size for file in journal.files)
-        start = Start(journal.checkpoint.replayed + 1, first_time, journal.epoch, waiting_bytes)
+    def _new_file(self, journal: Journal, first_time: int = 0) -> CollectionFile:
+        start = start_after(journal, first_time)
         return CollectionFile(self._tools.disk, self._directory, start, self._tools.batches)
 
     def commit(self, file: CollectionFile, cursor: Cursor, sighting: Sighting) -> Kept:
         """Keep a collection durably, with the cursor after it (promises P1, P5). An empty one writes nothing."""
-        with self._opened() as journal:
-            event = cursor.last_event
-            if event is None or len(event) > MAX_LAST_EVENT_BYTES:
-                cursor = replace(cursor, last_event=self.read_cursor().last_event)
-            file.flush()
-            _check_place(file, sighting, journal)
-            if file.batches:
-                journal.begin_writing()
-                collected = journal.checkpoint.collected + file.events + file.refused
-                journal.adopt(*file.publish(cursor, collected, ids=tuple(sighting.new.packed())))
-            else:
-                # Only in memory until the next checkpoint: an empty window asked for again stays empty.
-                journal.move_cursor(cursor)
-                journal.note_ids(sighting)
-            journal.see(sighting, self._tools.policy)
-            return Kept(file.events, file.refused, file.batches)
+        with self._opened(may_use_reserve=False) as journal:
+            return commit(journal, file, cursor, sighting, self._tools.policy)
 
     # -- delivering ---------------------------------------------------------------------------------------
 
     @property
     def has_waiting(self) -> bool:
         """Whether a batch waits, as far as memory knows; a queue that is not open may have some."""
-        journal = self._journal
-        return journal is None or bool(journal.files)
+        journal = self._opening.journal
+        return journal is None or bool(journal.waiting.files)
 
     @property
     def setting_id(self) -> str:
@@ -204,13 +125,13 @@ class SettingQueue:
     @property
     def position_is_known(self) -> bool:
         """Whether the workspace's position was learned in this life; before that nothing may be sent."""
-        return self._position_is_known
+        return self._wire.position_is_known
 
     @property
     def may_have_been_sent(self) -> bool:
         """Whether the oldest waiting batch may have reached the workspace without our knowing."""
         with self._opened() as journal:
-            return self._maybe_through > journal.checkpoint.settled and bool(journal.files)
+            return self._wire.maybe_through > journal.checkpoint.settled and bool(journal.waiting.files)
 
     def peek(self, max_bytes: int, overhead_bytes: int = 0) -> list[Outgoing]:
         """Return the oldest batches up to `max_bytes`, at least one; a refused one or a part stands alone.
@@ -218,13 +139,10 @@ class SettingQueue:
         `overhead_bytes` is counted for each batch beside its events.
         """
         with self._opened() as journal:
-            while isinstance(chosen := _choose(journal, max_bytes, overhead_bytes), DamagedLine):
-                self._set_aside(journal, chosen)
+            while isinstance(chosen := choose(journal.read(), max_bytes, overhead_bytes), DamagedLine):
+                self._keep_aside(chosen)
+                journal.skip(chosen)
             return chosen
-
-    def _set_aside(self, journal: Journal, damaged: DamagedLine) -> None:
-        self._keep_aside(damaged)
-        journal.skip(damaged)
 
     def _keep_aside(self, damaged: DamagedLine) -> None:
         name = f"{damaged.file.name}.{damaged.end_offset}"
@@ -246,21 +164,19 @@ class SettingQueue:
 
     def answer_lost(self, last: Outgoing) -> None:
         """Note that what was sent up to `last` may have been stored: only the workspace's position can tell."""
-        self._maybe_through = max(self._maybe_through, last.seq)
-        self._sent_through = max(self._sent_through, last.seq)
+        self._wire.unanswered(last.seq)
 
     def former_agent_may_have_sent(self) -> None:
         """Note durably that everything that waits may be on the wire: a former agent of our name had it."""
         with self._opened() as journal:
             through = journal.checkpoint.replayed
             journal.save(replace(journal.checkpoint, sent_hi=max(journal.checkpoint.sent_hi, through)))
-            self._maybe_through = max(self._maybe_through, through)
-            self._sent_through = max(self._sent_through, through)
-            self._position_is_known = False
+            self._wire.unanswered(through)
+            self._wire.position_is_known = False
 
     def doubt_position(self) -> None:
         """Let the position be asked for again before anything more is sent."""
-        self._position_is_known = False
+        self._wire.position_is_known = False
 
     def settle(self, sent: Sequence[Outgoing]) -> int:
         """Let the oldest batches leave as delivered; return how many events that were."""
@@ -301,12 +217,11 @@ class SettingQueue:
         """
         with self._opened() as journal:
             journal.begin_writing()
-            checkpoint = journal.checkpoint
-            file = self._new_file(journal, checkpoint.group_time + 1)
+            file = self._new_file(journal)
             for outgoing in refused:
                 file.add(outgoing.split())
             file.flush()
-            name, footer = file.publish(self.read_cursor(), checkpoint.collected, settled=refused[-1].seq)
+            name, footer = file.publish(journal.cursor, journal.checkpoint.collected, settled=refused[-1].seq)
             journal.adopt(name, footer, requeued=sum(outgoing.count for outgoing in refused))
 
     def learn_position(self, latest: int | None) -> bool:
@@ -316,32 +231,15 @@ class SettingQueue:
         batches' times were moved above it, durably.
         """
         with self._opened() as journal:
-            is_foreign = False
-            if latest is not None:
-                position = position_of(
-                    journal, latest, maybe_through=self._maybe_through, sent_through=self._sent_through
-                )
-                is_foreign = position.is_foreign
-                if position.stored is not None:
-                    for damaged in position.damaged:
-                        self._keep_aside(damaged)
-                    lost = sum(damaged.claimed_events for damaged in position.damaged)
-                    dead = position.refused + lost
-                    journal.leave(position.stored, delivered=position.events, dead=dead)
-                    self._tools.telemetry.fence_resolved(self.setting_name, position.events)
-                elif is_foreign:
-                    move_above(journal, position, latest)
-            self._maybe_through = 0
-            self._position_is_known = True
-            return not is_foreign
+            position = take_in(journal, latest, self._wire, self._keep_aside)
+            if position.stored is not None:
+                self._tools.telemetry.fence_resolved(self.setting_name, position.events)
+            return not position.is_foreign
 
     def owns(self, latest: int) -> bool:
         """Tell whether `latest` is the group time of a batch that an unanswered request held."""
         with self._opened() as journal:
-            position = position_of(
-                journal, latest, maybe_through=self._maybe_through, sent_through=self._sent_through
-            )
-            return position.stored is not None
+            return is_ours(journal, latest, self._wire)
 
     # -- dead letters -------------------------------------------------------------------------------------
 
@@ -350,12 +248,11 @@ class SettingQueue:
 
         The file that takes a letter's events names it, so that a crash before its removal revives nothing twice.
         """
-        with self._opened() as journal:
+        with self._opened(may_use_reserve=False) as journal:
             replay = Replay(
                 self._tools.disk,
                 self._directory,
-                new_file=lambda: self._new_file(journal, journal.checkpoint.group_time + 1),
-                read_cursor=self.read_cursor,
+                new_file=lambda: self._new_file(journal),
                 tell=lambda trouble: self._tools.telemetry.spool_damaged(self.setting_name, trouble),
             )
             return replay.run(journal)
@@ -364,8 +261,8 @@ class SettingQueue:
 
     def pack(self) -> bool:
         """Merge a run of small waiting files into one; return whether there was one."""
-        with self._opened() as journal:
-            return journal.pack()
+        with self._opened(may_use_reserve=False) as journal:
+            return journal.pack(self._tools.packing)
 
     def checkpoint(self) -> None:
         """Make the cursor of empty collections durable, if there were any; called when the agent stops."""
@@ -374,132 +271,8 @@ class SettingQueue:
 
     def figures(self) -> QueueFigures | None:
         """Return the accounting from memory; None while the queue is not open. Never blocks."""
-        journal = self._journal
-        if journal is None:
-            return None
-        checkpoint, files = journal.checkpoint, list(journal.files)
-        return QueueFigures(
-            collected=checkpoint.collected,
-            delivered=checkpoint.delivered,
-            waiting=journal.waiting_events,
-            dead=checkpoint.dead,
-            waiting_bytes=sum(file.size for file in files),
-            files=len(files),
-            known_ids=len(journal.ids),
-            oldest_group_time=files[0].group_time if files else None,
-        )
+        journal = self._opening.journal
+        return None if journal is None else figures_of(journal)
 
-    @contextmanager
-    def _opened(self) -> Iterator[Journal]:
-        """Give the open journal, recovered from disk if need be; any trouble of the volume forgets it again."""
-        with self._lock:
-            if self._lost is not None:
-                raise self._lost
-            try:
-                if self._journal is None:
-                    self._journal = self._recovered()
-                yield self._journal
-                self._tell_troubles(self._journal)
-            except OwnershipLost as error:
-                self._journal, self._lost = None, error
-                self._tools.on_taken_over(error)
-                raise
-            except OSError as error:
-                self._journal = None
-                raise self._failed(error) from error
-            except (NewerFormat, Damage) as error:
-                self._journal = None
-                raise SpoolUnavailable(
-                    f"The spool of setting {self.setting_name!r} cannot be used: {error}.", Reason.DAMAGED
-                ) from error
-
-    def _tell_troubles(self, journal: Journal) -> None:
-        """Tell what was found damaged while the queue was in use."""
-        for trouble in journal.troubles:
-            self._tools.telemetry.spool_damaged(self.setting_name, trouble)
-        journal.troubles.clear()
-
-    def _failed(self, error: OSError) -> SpoolUnavailable:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            self._tools.on_full()
-        return SpoolUnavailable(
-            f"The volume failed for setting {self.setting_name!r}: {error.strerror or error}. "
-            "Check the volume behind STORAGE_PATH.",
-            Reason.DISK,
-        )
-
-    def _recovered(self) -> Journal:
-        self._tools.check_place()
-        epoch = self._claimed()
-        troubles: list[str] = []
-        try:
-            journal = Journal.open(
-                self._tools.disk,
-                self._directory,
-                self.setting_name,
-                epoch=epoch,
-                first_cursor_time=int(self._tools.now()),
-                sent_window=self._tools.sent_window,
-                troubles=troubles,
-            )
-        finally:
-            # Also when it failed after something was set aside: the next attempt finds nothing to tell.
-            for trouble in troubles:
-                self._tools.telemetry.spool_damaged(self.setting_name, trouble)
-        # The window reaches beyond what there was to send.
-        self._maybe_through = min(journal.checkpoint.sent_hi, journal.checkpoint.replayed)
-        self._sent_through = max(self._sent_through, self._maybe_through)
-        self._position_is_known = False
-        self._tidy_letters(journal)
-        journal.troubles.clear()
-        return journal
-
-    def _claimed(self) -> int:
-        """Claim the epoch of this opening."""
-        disk, directory = self._tools.disk, self._directory
-        if self._epoch is not None:
-            # Opening again after trouble must not take the setting from who took it over meanwhile.
-            confirm(disk, directory, self.setting_name, self._epoch)
-        disk.make_directory(directory)
-        # Known from here on, whatever fails after it: our own claim must not look like somebody else's.
-        self._epoch = claim(disk, directory, above=highest_epoch(disk.names(directory)))
-        return self._epoch
-
-    def _tidy_letters(self, journal: Journal) -> None:
-        disk, directory = self._tools.disk, self._directory
-        # An older checkpoint may call waiting what had left as a letter: after damage no letter is given up.
-        is_sure = not journal.troubles
-        tidy(
-            disk,
-            directory,
-            lambda name: is_sure and is_waiting(journal, disk, directory, name),
-            before_removing=journal.begin_writing,
-        )
-
-
-def _check_place(file: CollectionFile, sighting: Sighting, journal: Journal) -> None:
-    """Refuse a file whose batch numbers, or ids, are not those of the queue any more.
-
-    `requeue` and `replay` give numbers away, and after an error the queue was recovered.
-    """
-    is_in_place = (file.start.seq, file.start.epoch) == (journal.checkpoint.replayed + 1, journal.epoch)
-    if not is_in_place or not sighting.is_of(journal.ids):
-        raise SpoolUnavailable(
-            "The spool moved on while this collection was read; it is asked for again at the next interval.",
-            Reason.DISK,
-        )
-
-
-def _choose(journal: Journal, max_bytes: int, overhead_bytes: int) -> list[Outgoing] | DamagedLine:
-    chosen: list[Outgoing] = []
-    total = 0
-    for item in journal.read():
-        if isinstance(item, DamagedLine):
-            return chosen or item
-        total += len(item.events) + overhead_bytes
-        if chosen and (total > max_bytes or item.is_refused):
-            break
-        chosen.append(item)
-        if item.is_refused or not item.is_last_part:
-            break
-    return chosen
+    def _opened(self, *, may_use_reserve: bool = True) -> AbstractContextManager[Journal]:
+        return self._opening.use(may_use_reserve=may_use_reserve)

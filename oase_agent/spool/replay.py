@@ -13,7 +13,6 @@ from pathlib import Path
 import orjson
 
 from oase_agent.disk import Disk
-from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import Damage
 from oase_agent.spool.collection_file import CollectionFile
 from oase_agent.spool.dead import (
@@ -26,7 +25,7 @@ from oase_agent.spool.dead import (
     unmark,
 )
 from oase_agent.spool.journal import Journal
-from oase_agent.spool.outgoing import DamagedLine, as_outgoing, read_batches
+from oase_agent.spool.outgoing import DamagedLine, as_outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,6 @@ class Replay:
     disk: Disk
     directory: Path
     new_file: Callable[[], CollectionFile]
-    read_cursor: Callable[[], Cursor]
     tell: Callable[[str], None]
 
     def run(self, journal: Journal) -> int:
@@ -51,7 +49,7 @@ class Replay:
         return revived
 
     def _replay(self, journal: Journal, name: LetterName) -> int:
-        if is_waiting(journal, self.disk, self.directory, name):
+        if is_waiting(journal, name):
             return 0  # its events have not left the queue: the mark counts when they have
         try:
             letter = read_letter(self.disk, self.directory, name)
@@ -80,17 +78,17 @@ class Replay:
                 file.add(letter.events)
             file.flush()
             collected = journal.checkpoint.collected
-            journal.adopt(*file.publish(self.read_cursor(), collected, letter=str(letter.name)))
+            journal.adopt(*file.publish(journal.cursor, collected, letter=str(letter.name)))
         finally:
             file.abandon()
 
 
-def is_waiting(journal: Journal, disk: Disk, directory: Path, name: LetterName) -> bool:
+def is_waiting(journal: Journal, name: LetterName) -> bool:
     """Tell whether the events of a letter are in the queue itself, under the same numbers; raises OSError."""
     checkpoint = journal.checkpoint
     if (name.seq, name.first_event) < (checkpoint.settled + 1, checkpoint.part_done):
         return False
-    for item in read_batches(disk, directory, list(journal.files), journal.head_offset):
+    for item in journal.waiting.read_as_they_stand():
         if isinstance(item, DamagedLine) or item[0].seq < name.seq:
             continue
         batch = as_outgoing(*item, shift=0)

@@ -24,7 +24,9 @@ from oase_agent.spool.journal import SENT_WINDOW
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, VolumeSpace, space_of
 from oase_agent.spool.outgoing import setting_name_of
-from oase_agent.spool.queue import QueueTools, SettingQueue
+from oase_agent.spool.packing import PackLimits
+from oase_agent.spool.queue import SettingQueue
+from oase_agent.spool.queue_tools import QueueTools
 from oase_agent.spool.state import StateName, read_checkpoint
 from oase_agent.telemetry import Telemetry
 
@@ -78,6 +80,7 @@ class Spool:
         space: Callable[[Path], VolumeSpace] = space_of,
         batches: BatchLimits | None = None,
         sent_window: int = SENT_WINDOW,
+        packing: PackLimits | None = None,
     ) -> None:
         self._directory = directory
         self._disk = disk or Disk()
@@ -92,6 +95,7 @@ class Spool:
             sent_window,
             self._check_place,
             self._tell_taken_over,
+            packing or PackLimits(),
         )
         self._on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None
         self._queues: dict[str, SettingQueue] = {}
@@ -208,14 +212,22 @@ class Spool:
     def maintain(self) -> None:
         """Pack small files, revive marked letters, restore the reserve; now and then, from a thread.
 
-        Raises OSError and SpoolUnavailable.
+        Trouble of one queue is told, and the others are maintained. Raises OSError if the reserve cannot be restored.
         """
         self._reserve.restore(self._space(self._directory).free_bytes)
         for queue in self.queues():
-            while queue.pack():
-                pass
-            if queue.replay():
-                self.announce()
+            try:
+                self._maintain(queue)
+            except SpoolUnavailable as error:
+                self._tools.telemetry.volume_failed(queue.setting_name, error)
+            else:
+                self._tools.telemetry.volume_works_again(queue.setting_name)
+
+    def _maintain(self, queue: SettingQueue) -> None:
+        while queue.pack():
+            pass
+        if queue.replay():
+            self.announce()
 
     def close(self) -> None:
         """Make the cursors durable, as far as time allows, and let the directory go.

@@ -16,6 +16,7 @@ from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.compression import Compression
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.outgoing import Outgoing
+from oase_agent.spool.packing import PackLimits
 from oase_agent.spool.queue import Kept, QueueFigures, QueueTools, SettingQueue
 from oase_agent.telemetry import Telemetry
 
@@ -163,6 +164,7 @@ def open_queue(
     batch_events: int = 1000,
     compression: Compression | None = None,
     on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None,
+    packing: PackLimits | None = None,
 ) -> SettingQueue:
     """Return the queue in `directory`, as a new process sees it."""
     tools = QueueTools(
@@ -174,6 +176,7 @@ def open_queue(
         BatchLimits(events=batch_events, compression=compression or Compression()),
         sent_window=2,  # a checkpoint with every batch that leaves
         on_taken_over=on_taken_over,
+        packing=packing or PackLimits(),
     )
     return SettingQueue(directory / SETTING, SETTING, tools)
 

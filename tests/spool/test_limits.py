@@ -3,15 +3,14 @@
 import contextlib
 import errno
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from oase_agent.disk import Disk
 from oase_agent.errors import Reason, SpoolUnavailable
-from oase_agent.spool.known_ids import IdPolicy
+from oase_agent.spool.dead import letter_names, mark_for_replay
 from oase_agent.spool.limits import (
     RESERVE_BYTES,
     RESERVE_NAME,
@@ -21,19 +20,16 @@ from oase_agent.spool.limits import (
     VolumeSpace,
     space_of,
 )
-from oase_agent.spool.queue import SettingQueue
-from oase_agent.spool.spool import Spool
+from oase_agent.spool.packing import PackLimits
 from tests.spool.queue_stage import (
     SETTING,
     START,
     Clock,
     FailingDisk,
-    Witness,
     account_of,
     collect,
     files_in,
     open_queue,
-    waiting_ids,
 )
 
 MIB = 1024 * 1024
@@ -151,20 +147,27 @@ def test_giving_the_reserve_up_twice_or_on_a_failing_disk_is_quiet(tmp_path: Pat
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("act", ["collect", "settle"])
-def test_a_full_disk_calls_for_the_reserve_and_the_next_attempt_works(
+@pytest.mark.parametrize("act", ["open", "send", "settle", "bury", "narrow", "requeue", "checkpoint"])
+def test_a_full_disk_calls_for_the_reserve_to_deliver_and_the_next_attempt_works(
     tmp_path: Path, error: int, act: str
 ) -> None:
+    collect(open_queue(tmp_path, Clock()), "1")
     disk = FailingDisk()
     given_up: list[bool] = []
     queue = open_queue(tmp_path, Clock(), disk, on_full=lambda: given_up.append(True))
-    collect(queue, "1")
-    batches = queue.peek(0)
-    disk.arm(2, error)
     acts: dict[str, Callable[[], object]] = {
-        "collect": lambda: collect(queue, "2"),
-        "settle": lambda: queue.settle(batches),
+        "open": queue.open,
+        "send": lambda: queue.before_sending(batch),
+        "settle": lambda: queue.settle([batch]),
+        "bury": lambda: queue.bury(batch, "content_refused", answer="no", attempts=1),
+        "narrow": lambda: queue.narrow(batch, 1),
+        "requeue": lambda: queue.requeue([batch]),
+        "checkpoint": queue.checkpoint,
     }
+    if act != "open":
+        [batch] = queue.peek(0)
+        collect(queue, time=START + 1)  # without events: the cursor is only in memory
+    disk.arm(1, error)
 
     with pytest.raises(SpoolUnavailable, match="STORAGE_PATH") as caught:
         acts[act]()
@@ -173,6 +176,55 @@ def test_a_full_disk_calls_for_the_reserve_and_the_next_attempt_works(
     assert given_up == [True]
     queue.settle(queue.peek(0))
     assert account_of(queue) == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_collection_that_meets_a_full_disk_at_any_call_leaves_the_reserve_for_draining(
+    tmp_path: Path, error: int
+) -> None:
+    disk = FailingDisk()
+    given_up: list[bool] = []
+
+    outcomes = []
+    for nth in range(1, 30):
+        # A new life each time: its first collection writes the most.
+        queue = open_queue(tmp_path, Clock(), disk, on_full=lambda: given_up.append(True))
+        queue.open()
+        disk.arm(nth, error)
+        try:
+            collect(queue, str(nth))
+        except SpoolUnavailable as failure:
+            outcomes.append(failure.reason)
+        disk.disarm()
+
+    assert len(outcomes) > 10
+    assert set(outcomes) == {Reason.DISK}
+    assert given_up == []
+
+
+def test_packing_and_replaying_on_a_full_disk_leave_the_reserve_for_draining(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    given_up: list[bool] = []
+    queue = open_queue(
+        tmp_path, Clock(), disk, on_full=lambda: given_up.append(True), packing=PackLimits(2, 2)
+    )
+    for number in range(5):
+        collect(queue, str(number))
+    queue.bury(queue.peek(0)[0], "content_refused", answer="no", attempts=1)
+    for name in letter_names(disk, tmp_path / SETTING):
+        mark_for_replay(disk, tmp_path / SETTING, name)
+    acts: list[Callable[[], object]] = [queue.pack, queue.replay]
+
+    for act in acts:
+        queue.open()
+        disk.arm(1, errno.ENOSPC)
+        with pytest.raises(SpoolUnavailable):
+            act()
+
+    assert given_up == []
+    assert queue.pack()
+    assert queue.replay() == 1
+    assert account_of(queue) == (5, 0, 5, 0)
 
 
 def test_another_error_leaves_the_reserve_alone(tmp_path: Path) -> None:
@@ -199,82 +251,3 @@ def test_a_collection_that_meets_a_full_disk_leaves_no_temporary_file(tmp_path: 
 
     assert len(disk.failed) > 10
     assert account_of(queue)[0] == account_of(queue)[2]
-
-
-# -- a really full volume -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_volume(tmp_path: Path) -> Iterator[Path]:
-    """A tmpfs of 12 MiB; only root can have one."""
-    mount = tmp_path / "volume"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(mount)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small volume can only be mounted by root")
-    yield mount
-    subprocess.run(["umount", "--lazy", str(mount)], check=True)
-
-
-def fill(volume: Path) -> Path:
-    filler = volume / "filler"
-    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
-    try:
-        for size in (64 * 1024, 4096, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    os.write(descriptor, b"x" * size)
-    finally:
-        os.close(descriptor)
-    assert space_of(volume).free_bytes == 0
-    return filler
-
-
-def test_a_full_volume_drains_by_its_reserve_and_takes_events_again_when_there_is_room(
-    small_volume: Path,
-) -> None:
-    witness = Witness()
-    spool = Spool(
-        small_volume / "agent",
-        limits=SpoolLimits(None, MIB),
-        ids=IdPolicy(retention_h=168),
-        now=Clock(),
-        telemetry=witness,
-    )
-    spool.open_existing()
-    (small_volume / "agent").mkdir()
-    spool.maintain()
-    queue = spool.queue(SETTING)
-    for number in range(20):
-        collect(queue, str(number), time=START + number)
-    filler = fill(small_volume)
-    assert (small_volume / "agent" / RESERVE_NAME).exists()
-
-    with pytest.raises(SpoolUnavailable):
-        collect(queue, "too much", pad="x" * 10_000)
-    drained: list[str] = []
-    for _ in range(40):
-        drained += _settle_one(queue)
-    assert drained == [str(number) for number in range(20)]
-    assert not (small_volume / "agent" / RESERVE_NAME).exists()
-    assert account_of(queue) == (20, 20, 0, 0)
-
-    filler.unlink()
-    spool.admission.check()
-    spool.maintain()
-    assert (small_volume / "agent" / RESERVE_NAME).stat().st_size == RESERVE_BYTES
-    collect(queue, "after", time=START + 100)
-    assert waiting_ids(queue) == ["after"]
-    assert witness.damages == []
-
-
-def _settle_one(queue: SettingQueue) -> list[str]:
-    try:
-        batches = queue.peek(0)
-        if not batches:
-            return []
-        head = waiting_ids(queue)[0]
-        queue.settle(batches)
-    except SpoolUnavailable:
-        return []
-    return [head]

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ from oase_agent.errors import SpoolUnavailable
 from oase_agent.model import AgentIdentity, Cursor
 from oase_agent.simulators.acceptance import Acceptance
 from oase_agent.simulators.settings_table import SettingsTable, setting_row
-from oase_agent.spool import journal
-from oase_agent.spool.packing import PackLimits, pack_oldest
+from oase_agent.spool.packing import PackLimits
 from oase_agent.spool.queue import SettingQueue
 from oase_agent.workspace.answers import accepted_data, read_answer
 from oase_agent.workspace.refusals import Refusal, parse_refusals
@@ -93,9 +91,6 @@ class QueueStory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._constants = pytest.MonkeyPatch()
-        small = PackLimits(start_files=4, run_files=2)
-        self._constants.setattr(journal, "pack_oldest", partial(pack_oldest, limits=small))
         # In memory where there is such a place: a story is about what is called, not about the device.
         memory = Path("/dev/shm")
         self._directory = Path(
@@ -123,7 +118,6 @@ class QueueStory(RuleBasedStateMachine):
         try:
             self._drain()
         finally:
-            self._constants.undo()
             shutil.rmtree(self._directory)
 
     # -- collecting -----------------------------------------------------------------------------------------
@@ -300,7 +294,12 @@ class QueueStory(RuleBasedStateMachine):
 
     def _restart(self) -> None:
         self.queue: SettingQueue = open_queue(
-            self._directory, self.clock, self.disk, telemetry=self.witness, batch_events=_BATCH_EVENTS
+            self._directory,
+            self.clock,
+            self.disk,
+            telemetry=self.witness,
+            batch_events=_BATCH_EVENTS,
+            packing=PackLimits(start_files=4, run_files=2),
         )
         self.course = Course(self.queue, self.witness, now=self.clock, random=lambda: 0.0)
 

@@ -570,13 +570,13 @@ def calls_of_the_story(root: Path) -> int:
 @pytest.mark.parametrize("takes_effect", [False, True])
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_an_import_that_is_interrupted_at_any_call_ends_well(
-    tmp_path: Path, *, takes_effect: bool, is_killed: bool
+    memory_path: Path, *, takes_effect: bool, is_killed: bool
 ) -> None:
-    calls = calls_of_the_story(tmp_path / "whole")
+    calls = calls_of_the_story(memory_path / "whole")
     assert calls > 30
     found: dict[str, list[str]] = {}
     for nth in range(1, calls + 1):
-        volume = OldVolume(tmp_path / str(nth))
+        volume = OldVolume(memory_path / str(nth))
         volume.write(STORY, STORY_CURSORS)
         disk = FailingDisk()
         spool = volume.spool(disk)

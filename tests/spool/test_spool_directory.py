@@ -8,11 +8,18 @@ import pytest
 from oase_agent.disk import Disk
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import SpoolLimits
+from oase_agent.spool.packing import PackLimits
 from oase_agent.spool.spool import Spool, setting_directory
 from tests.spool.queue_stage import Clock, Witness, account_of, collect, flip, waiting_ids
 
 
-def spool_in(directory: Path, *, disk: Disk | None = None, witness: Witness | None = None) -> Spool:
+def spool_in(
+    directory: Path,
+    *,
+    disk: Disk | None = None,
+    witness: Witness | None = None,
+    packing: PackLimits | None = None,
+) -> Spool:
     return Spool(
         directory,
         limits=SpoolLimits(None, 0),
@@ -20,6 +27,7 @@ def spool_in(directory: Path, *, disk: Disk | None = None, witness: Witness | No
         now=Clock(),
         telemetry=witness or Witness(),
         disk=disk,
+        packing=packing,
     )
 
 
@@ -138,3 +146,39 @@ def test_listeners_hear_that_something_waits(tmp_path: Path) -> None:
     spool.announce()
 
     assert heard == ["first", "second"]
+
+
+class OneBadDirectory(Disk):
+    """A disk that cannot create files in one directory."""
+
+    def __init__(self) -> None:
+        self.bad: str | None = None
+
+    def create(self, path: Path, mode: int = 0o600) -> int:
+        if path.parent.name == self.bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().create(path, mode)
+
+
+def test_trouble_of_one_queue_does_not_keep_the_others_from_being_maintained(tmp_path: Path) -> None:
+    disk, witness, names = OneBadDirectory(), Witness(), ("a", "b", "c")
+    spool = spool_in(tmp_path, disk=disk, witness=witness, packing=PackLimits(start_files=2, run_files=2))
+    for name in names:
+        for number in range(3):
+            collect(spool.queue(name), str(number))
+
+    def files(name: str) -> int:
+        return len(list((tmp_path / "s" / setting_directory(name)).glob("out.*")))
+
+    disk.bad = setting_directory("a")
+    spool.maintain()
+    trouble = witness.trouble_of("volume", "a")
+    assert trouble is not None
+    assert "'a'" in trouble.message
+    assert witness.trouble_of("volume", "b") is None
+    assert [files(name) for name in names] == [3, 2, 2]
+
+    disk.bad = None
+    spool.maintain()
+    assert witness.trouble_of("volume", "a") is None
+    assert [files(name) for name in names] == [2, 2, 2]

@@ -6,21 +6,13 @@ reason changes and when it ends. No method takes a body, a header or a secret (p
 """
 
 import logging
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
-import orjson
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from oase_agent.errors import AgentError, Reason
-
-LOGGER_NAME = "oase_agent"
-_TEXT_QUOTED = frozenset(" =\"'\\\t")
-# Seconds; collections and POSTs end between milliseconds on a LAN and the minutes of a time limit.
-_DURATION_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+from oase_agent.telemetry.logs import LOGGER_NAME
+from oase_agent.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,49 +32,7 @@ class Telemetry:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._log = logger if logger is not None else logging.getLogger(LOGGER_NAME)
         self._troubles: dict[str, Trouble] = {}
-        self._collections = Counter(
-            "oase_agent_collections", "Collections that ended", ["setting", "outcome"], registry=self.registry
-        )
-        self._collection_seconds = Histogram(
-            "oase_agent_collection_duration_seconds",
-            "From the request to the commit",
-            registry=self.registry,
-            buckets=_DURATION_BUCKETS,
-        )
-        self._last_success = Gauge(
-            "oase_agent_collection_last_success_timestamp_seconds",
-            "When a collection last succeeded",
-            ["setting"],
-            registry=self.registry,
-        )
-        self._requests = Histogram(
-            "oase_agent_workspace_request_duration_seconds",
-            "Requests to the workspace",
-            ["endpoint", "outcome"],
-            registry=self.registry,
-            buckets=_DURATION_BUCKETS,
-        )
-        self._last_delivery = Gauge(
-            "oase_agent_delivery_last_success_timestamp_seconds",
-            "When events of a setting were last accepted",
-            ["setting"],
-            registry=self.registry,
-        )
-        self._fence_resolved = Counter(
-            "oase_agent_fence_resolved_events",
-            "Events whose answer was lost and that the workspace's position proved stored",
-            ["setting"],
-            registry=self.registry,
-        )
-        self._foreign_writer = Counter(
-            "oase_agent_foreign_writer",
-            "Times the workspace named a group time that is not ours",
-            ["setting"],
-            registry=self.registry,
-        )
-        self._damaged = Counter(
-            "oase_agent_spool_damaged", "Files or batches set aside", ["setting"], registry=self.registry
-        )
+        self._metrics = Metrics(self.registry)
 
     # -- the agent ----------------------------------------------------------------------------------------
 
@@ -157,20 +107,20 @@ class Telemetry:
 
     def collection_done(self, setting: str, events: int, seconds: float, now: float) -> None:
         """A collection succeeded, with or without events."""
-        self._collections.labels(setting, "success").inc()
-        self._collection_seconds.observe(seconds)
-        self._last_success.labels(setting).set(now)
+        self._metrics.collections.labels(setting, "success").inc()
+        self._metrics.collection_seconds.observe(seconds)
+        self._metrics.last_success.labels(setting).set(now)
         if self._ended(f"collect {setting}"):
             self._info("collection_works_again", "The source answers again", setting=setting, events=events)
 
     def collection_failed(self, setting: str, error: AgentError) -> None:
         """A collection failed; its cursor stays (promise C1)."""
-        self._collections.labels(setting, error.reason.value).inc()
+        self._metrics.collections.labels(setting, error.reason.value).inc()
         self._began(f"collect {setting}", error.reason, "collection_failed", str(error), setting=setting)
 
     def collection_skipped(self, setting: str) -> None:
         """A collection was still running when the next one was due."""
-        self._collections.labels(setting, "skipped").inc()
+        self._metrics.collections.labels(setting, "skipped").inc()
 
     def events_refused(self, setting: str, events: int) -> None:
         """Events hold values that the workspace cannot store; they become dead letters."""
@@ -193,7 +143,7 @@ class Telemetry:
 
     def events_delivered(self, setting: str, now: float) -> None:
         """Events of a setting were accepted."""
-        self._last_delivery.labels(setting).set(now)
+        self._metrics.last_delivery.labels(setting).set(now)
 
     def events_buried(self, setting: str, events: int, reason: str) -> None:
         """Events became dead letters: they are kept, but will not be delivered by themselves."""
@@ -203,12 +153,12 @@ class Telemetry:
 
     def fence_resolved(self, setting: str, events: int) -> None:
         """A lost answer was made up for by the workspace's position."""
-        self._fence_resolved.labels(setting).inc(events)
+        self._metrics.fence_resolved.labels(setting).inc(events)
         self._info("fence_resolved", "The workspace had these already", setting=setting, events=events)
 
     def foreign_writer(self, setting: str) -> None:
         """Somebody else posts under our name, or our volume is older than the workspace's history."""
-        self._foreign_writer.labels(setting).inc()
+        self._metrics.foreign_writer.labels(setting).inc()
         self._error(
             "foreign_writer",
             "The workspace has a later group time than this agent ever used: another agent posts under the same "
@@ -242,7 +192,7 @@ class Telemetry:
 
     def request_done(self, endpoint: str, outcome: str, seconds: float) -> None:
         """A request to the workspace ended; `outcome` is a reason or `success`."""
-        self._requests.labels(endpoint, outcome).observe(seconds)
+        self._metrics.requests.labels(endpoint, outcome).observe(seconds)
 
     # -- the volume ---------------------------------------------------------------------------------------
 
@@ -250,6 +200,7 @@ class Telemetry:
         """The spool's directory is ours, on this kind of volume; `warning` tells what it cannot promise."""
         facts: dict[str, object] = {"file_system": file_system}
         if fsync_s is not None:
+            self._metrics.fsync_seconds.set(fsync_s)
             facts["fsync_seconds"] = round(fsync_s, 6)
         if warning is None:
             self._info("volume_found", "The spool is on this volume", **facts)
@@ -258,7 +209,7 @@ class Telemetry:
 
     def spool_damaged(self, setting: str, trouble: str) -> None:
         """Something on the volume could not be read; it was set aside, and the rest goes on (promise P6)."""
-        self._damaged.labels(setting).inc()
+        self._metrics.damaged.labels(setting).inc()
         self._error("spool_damaged", trouble, setting=setting)
 
     def spool_taken_over(self, error: AgentError) -> None:
@@ -314,49 +265,3 @@ class Telemetry:
 
     def _error(self, action: str, message: str, **facts: object) -> None:
         self._log.error(message, extra={"action": action, "facts": facts})
-
-
-def configure_logging(level: str, log_format: str) -> None:
-    """Write the agent's log lines, and the warnings of libraries, to standard output as text or JSON."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_LineFormatter(_as_json if log_format == "json" else _as_text))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger(LOGGER_NAME).setLevel(level)
-
-
-class _LineFormatter(logging.Formatter):
-    """One line a record: time in UTC, level, action, facts, message."""
-
-    def __init__(self, write: Callable[[dict[str, Any]], str]) -> None:
-        super().__init__()
-        self._write = write
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "action": getattr(record, "action", record.name),
-            **getattr(record, "facts", {}),
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return self._write(line)
-
-
-def _as_json(line: dict[str, Any]) -> str:
-    return orjson.dumps(line, default=str).decode()
-
-
-def _as_text(line: dict[str, Any]) -> str:
-    shown = [str(line.pop("time")), str(line.pop("level")), str(line.pop("action"))]
-    traceback = line.pop("traceback", None)
-    shown.extend(f"{name}={_quoted(value)}" for name, value in line.items())
-    return " ".join(shown) + (f"\n{traceback}" if traceback else "")
-
-
-def _quoted(value: object) -> str:
-    text = str(value).replace("\n", " ")
-    return orjson.dumps(text).decode() if not text or _TEXT_QUOTED & set(text) else text
