@@ -22,7 +22,7 @@ demo: $(READY) ## run the agent against simulators for about 20 seconds
 	$(BIN)/oase-agent demo
 
 test: $(READY) format-check lint types layers ## check format, lint, types and layers, then run every quick test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-long: $(READY) ## run what takes minutes: kills, power cuts (as root, see tests/long), random stories
 	@echo 'long: 200 kills, 100 power cuts (POWER_CUTS), 10000 random stories (STORIES), queues against their model'

@@ -18,7 +18,6 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -30,13 +29,13 @@ from oase_agent.errors import (
     WorkspaceRejected,
     WorkspaceUnavailable,
 )
-from oase_agent.spool import journal, known_ids, queue
+from oase_agent.spool import fence, id_bulks, known_ids
 from oase_agent.spool.batch_file import Damage
 from oase_agent.spool.dead import letter_names, marked_letters
-from oase_agent.spool.fence import Position, position_of
+from oase_agent.spool.fence import OnTheWire, Position, position_of
 from oase_agent.spool.journal import Journal
 from oase_agent.spool.outgoing import Outgoing
-from oase_agent.spool.packing import PackLimits, pack_oldest
+from oase_agent.spool.packing import PackLimits
 from oase_agent.spool.queue import SettingQueue
 from oase_agent.spool.spool import SETTINGS_DIRECTORY, setting_directory
 from oase_agent.spool.state import StateName, read_checkpoint
@@ -58,6 +57,7 @@ class BusyWorld(World):
 
     def __init__(self) -> None:
         super().__init__()
+        self.packing = PackLimits(start_files=2, run_files=2, size_bytes=8_000)
         self.is_poison_poisonous = True
         self.acceptance.poison = lambda event: self.is_poison_poisonous and "poison" in event
         self.max_post_bytes: int | None = None
@@ -250,9 +250,7 @@ class Teller:
         self._new_disk = new_disk
         self._telling: Telling | None = None
         self.counts: Counter[str] = Counter()
-        small = PackLimits(start_files=2, run_files=2, size_bytes=8_000)
-        patch.setattr(journal, "pack_oldest", partial(pack_oldest, limits=small))
-        patch.setattr(journal, "_MAX_IDS_IN_CHECKPOINT", 4)
+        patch.setattr(id_bulks, "_MAX_IDS_IN_CHECKPOINT", 4)
         patch.setattr(known_ids, "_RECENT_AT_LEAST", 3)
         self._watch_positions(patch)
         self._watch_requeues(patch)
@@ -269,14 +267,14 @@ class Teller:
     def _watch_positions(self, patch: pytest.MonkeyPatch) -> None:
         """Note when batches are taken for stored although a foreign post stood in their way."""
 
-        def watched(journal: Journal, latest: int, *, maybe_through: int, sent_through: int) -> Position:
-            position = position_of(journal, latest, maybe_through=maybe_through, sent_through=sent_through)
+        def watched(journal: Journal, latest: int, wire: OnTheWire) -> Position:
+            position = position_of(journal, latest, wire)
             if position.stored is not None and self._telling is not None:
                 oldest = min(item.group_time for item in journal.read() if isinstance(item, Outgoing))
                 self._telling.taken_for_stored(journal.checkpoint.setting_name, oldest, latest)
             return position
 
-        patch.setattr(queue, "position_of", watched)
+        patch.setattr(fence, "position_of", watched)
 
     def _watch_requeues(self, patch: pytest.MonkeyPatch) -> None:
         """Note when the order cannot be kept, because a foreign time fell between ours."""

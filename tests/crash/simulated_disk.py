@@ -145,13 +145,18 @@ class SimulatedDisk(Disk):
 
     def make_directory(self, directory: Path) -> None:
         # Durable at once: the crash of a mkdir is the crash of a first start, which has nothing to lose.
+        if directory in self._directories:
+            return
         for path in (directory, *directory.parents):
             self._directories.setdefault(path, _Directory())
 
     def names(self, directory: Path) -> list[str]:
-        found = set(self._directories.get(directory, _Directory()).visible)
-        found |= {path.name for path in self._directories if path.parent == directory and path != directory}
-        return sorted(found)
+        here = self._directories.get(directory)
+        found = set(here.visible) if here is not None else set()
+        # By text, not by `Path.parent`: this is asked for every file that an agent looks for.
+        above = str(directory).rstrip("/") + "/"
+        below = (str(path).removeprefix(above) for path in self._directories if str(path).startswith(above))
+        return sorted(found.union(name for name in below if name and "/" not in name))
 
     def open(self, path: Path, offset: int = 0) -> BinaryIO:
         directory = self._directory(path.parent)
@@ -246,16 +251,17 @@ class SimulatedDisk(Disk):
     def _step(self, name: str, effect: Callable[[], _T]) -> _T:
         call = len(self.calls)
         self.calls.append(name)
-        if self.pause_at == Point(call, is_after=False):
-            self.pause()
-        if self.stop_at == Point(call, is_after=False):
-            raise Stop(name)
+        self._reach(call, name, is_after=False)
         if self.fail_at is not None and self.fail_at[0] == call:
             raise OSError(self.fail_at[1], os.strerror(self.fail_at[1]))
         result = effect()
         self.observe(call)
-        if self.pause_at == Point(call, is_after=True):
-            self.pause()
-        if self.stop_at == Point(call, is_after=True):
-            raise Stop(name)
+        self._reach(call, name, is_after=True)
         return result
+
+    def _reach(self, call: int, name: str, *, is_after: bool) -> None:
+        # Compared by parts: a point for every call costs more than what most calls do.
+        if self.pause_at is not None and (self.pause_at.call, self.pause_at.is_after) == (call, is_after):
+            self.pause()
+        if self.stop_at is not None and (self.stop_at.call, self.stop_at.is_after) == (call, is_after):
+            raise Stop(name)

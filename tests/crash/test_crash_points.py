@@ -8,7 +8,7 @@ import errno
 import itertools
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_the_story_ends_well_without_any_end_of_a_life(loop: asyncio.AbstractEve
 
 @pytest.mark.parametrize("loss", list(Loss))
 def test_a_stop_before_and_after_every_call_loses_nothing_and_doubles_nothing(
-    loop: asyncio.AbstractEventLoop, loss: Loss, capsys: pytest.CaptureFixture[str]
+    loop: asyncio.AbstractEventLoop, loss: Loss, count: Callable[[str, object], None]
 ) -> None:
     teller = Teller(loop)
     points = list(every_point(len(teller.tell().calls)))
@@ -47,12 +47,11 @@ def test_a_stop_before_and_after_every_call_loses_nothing_and_doubles_nothing(
     faults = {point: teller.tell([(point, loss)], seed=point.call).faults for point in points}
 
     assert {point: found for point, found in faults.items() if found} == {}
-    with capsys.disabled():
-        print(f"\n  crash points ({loss.name.lower()}): {len(points)}", end="")
+    count(f"crash points ({loss.name.lower()})", len(points))
 
 
 def test_a_power_cut_before_and_after_every_call_loses_and_doubles_nothing_that_is_compressed(
-    loop: asyncio.AbstractEventLoop, capsys: pytest.CaptureFixture[str]
+    loop: asyncio.AbstractEventLoop, count: Callable[[str, object], None]
 ) -> None:
     disks: list[SimulatedDisk] = []
 
@@ -67,12 +66,11 @@ def test_a_power_cut_before_and_after_every_call_loses_and_doubles_nothing_that_
     faults = {point: teller.tell([(point, Loss.UNSYNCED)], seed=point.call).faults for point in points}
 
     assert {point: found for point, found in faults.items() if found} == {}
-    with capsys.disabled():
-        print(f"\n  crash points (unsynced, compressed): {len(points)}", end="")
+    count("crash points (unsynced, compressed)", len(points))
 
 
 def test_a_power_cut_after_a_kill_loses_nothing_and_doubles_nothing(
-    loop: asyncio.AbstractEventLoop, capsys: pytest.CaptureFixture[str]
+    loop: asyncio.AbstractEventLoop, count: Callable[[str, object], None]
 ) -> None:
     teller = Teller(loop)
     chance = random.Random(2)
@@ -83,13 +81,12 @@ def test_a_power_cut_after_a_kill_loses_nothing_and_doubles_nothing(
         ending = teller.tell([(point, Loss.NOTHING), (second, loss)], seed=point.call)
         assert ending.faults == (), (point, second, loss)
         runs += 1
-    with capsys.disabled():
-        print(f"\n  crash points (kill, then power cut): {runs}", end="")
+    count("crash points (kill, then power cut)", runs)
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["no-space", "input-output-error"])
 def test_one_error_at_every_call_loses_nothing_and_doubles_nothing(
-    loop: asyncio.AbstractEventLoop, error: int, capsys: pytest.CaptureFixture[str]
+    loop: asyncio.AbstractEventLoop, error: int, count: Callable[[str, object], None]
 ) -> None:
     teller = Teller(loop)
     calls = len(teller.tell().calls)
@@ -97,5 +94,4 @@ def test_one_error_at_every_call_loses_nothing_and_doubles_nothing(
     faults = {call: teller.tell(fail_at=(call, error)).faults for call in range(calls)}
 
     assert {call: found for call, found in faults.items() if found} == {}
-    with capsys.disabled():
-        print(f"\n  injected errors ({errno.errorcode[error]}): {calls}", end="")
+    count(f"injected errors ({errno.errorcode[error]})", calls)

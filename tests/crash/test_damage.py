@@ -27,7 +27,7 @@ import logging
 import random
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -289,7 +289,7 @@ class Tally:
 
 
 def test_p6_damage_of_any_kind_loses_only_what_is_damaged_and_stops_nothing(
-    loop: asyncio.AbstractEventLoop, capsys: pytest.CaptureFixture[str]
+    loop: asyncio.AbstractEventLoop, count: Callable[[str, object], None]
 ) -> None:
     tally = Tally()
     found: dict[str, list[str]] = {}
@@ -315,12 +315,11 @@ def test_p6_damage_of_any_kind_loses_only_what_is_damaged_and_stops_nothing(
     cases = tally.kinds.total()
     assert cases >= 10_000
     assert tally.compressed >= 100
-    with capsys.disabled():
-        print(
-            f"\n  damaged files: {cases} of {len(tally.kinds)} kinds, {tally.told} told, "
-            f"{tally.lost} events lost with their batch, {tally.twice} twice with their id lost",
-            end="",
-        )
+    count(
+        "damaged files",
+        f"{cases} of {len(tally.kinds)} kinds, {tally.told} told, "
+        f"{tally.lost} events lost with their batch, {tally.twice} twice with their id lost",
+    )
 
 
 @pytest.mark.parametrize("is_directory", [False, True])

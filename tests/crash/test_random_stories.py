@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,11 +23,10 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def test_drawn_stories_lose_nothing_and_double_nothing(
-    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch, count: Callable[[str, object], None]
 ) -> None:
     teller = Teller(loop, monkeypatch)
 
     tell_drawn_stories(teller, STORIES, is_repeatable=True)
 
-    with capsys.disabled():
-        print(f"\n  drawn stories: {teller.told()}", end="")
+    count("drawn stories", teller.told())

@@ -7,9 +7,9 @@ are missing, so that thousands of lives fit into a minute.
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 
 from oase_agent.collect.collector import Clocks, Collector
 from oase_agent.deliver.course import Course
@@ -26,6 +26,7 @@ from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.compression import Compression, CompressionMode
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import SpoolLimits, VolumeSpace
+from oase_agent.spool.packing import PackLimits
 from oase_agent.spool.queue import QueueFigures, SettingQueue
 from oase_agent.spool.spool import Spool
 from oase_agent.telemetry import Telemetry
@@ -40,6 +41,7 @@ START_S = 1_700_000_000
 # Batches of a few events are compressed, too, where that gains.
 COMPRESSED = BatchLimits(events=2, compression=Compression(CompressionMode.ALWAYS, min_batch_bytes=1))
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 
 
 class World:
@@ -58,6 +60,7 @@ class World:
         self.lost_answers = 0
         # How its agents are configured. Small batches, so that a collection of a few events has several.
         self.batches = BatchLimits(events=2)
+        self.packing = PackLimits()
         # Called as a request leaves a life, and as its answer, or the news of its loss, comes back.
         self.on_request: Callable[[], None] = lambda: None
         self.on_answer: Callable[[], None] = lambda: None
@@ -125,14 +128,17 @@ class _Source:
         return Fetched(Body(body), fetched_time * 1_000_000, 200, "application/json")
 
 
-class _AtOnce(ThreadPoolExecutor):
-    """Runs everything in the calling thread, so that one life has one order of calls."""
+class _AtOnceLoop(asyncio.SelectorEventLoop):
+    """Runs in the calling thread what belongs in others, so that one life has one order of calls."""
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]:
         """Run now; whatever is raised belongs to the caller of the future."""
-        future: Future[Any] = Future()
+        del executor
+        future: asyncio.Future[_T] = self.create_future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            future.set_result(func(*args))
         except BaseException as error:
             future.set_exception(error)
         return future
@@ -155,6 +161,7 @@ class Life:
             disk=disk,
             space=lambda _directory: VolumeSpace(10**12, 10**12),
             batches=world.batches,
+            packing=world.packing,
             # A small window, so that checkpoints come in the middle of a backlog.
             sent_window=4,
         )
@@ -223,9 +230,7 @@ class Life:
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """Return a loop whose threads are none."""
-    loop = asyncio.new_event_loop()
-    loop.set_default_executor(_AtOnce(1))
-    return loop
+    return _AtOnceLoop()
 
 
 def _setting(name: str) -> Setting:

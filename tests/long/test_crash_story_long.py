@@ -6,7 +6,7 @@ The environment sets `STORIES`.
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -32,21 +32,20 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def test_thousands_of_drawn_stories_lose_nothing_and_double_nothing(
-    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch, count: Callable[[str, object], None]
 ) -> None:
     teller = Teller(loop, monkeypatch)
 
     tell_drawn_stories(teller, STORIES, is_repeatable=False)
 
-    with capsys.disabled():
-        print(f"\n  drawn stories: {teller.told()}", end="")
+    count("drawn stories", teller.told())
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
 def test_a_seeded_mistake_is_caught_by_drawn_stories(
     loop: asyncio.AbstractEventLoop,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    count: Callable[[str, object], None],
     mistake: Mistake,
 ) -> None:
     teller = Teller(loop, monkeypatch, mistake(monkeypatch))
@@ -55,5 +54,4 @@ def test_a_seeded_mistake_is_caught_by_drawn_stories(
     with pytest.raises((AssertionError, ValueError)):
         tell_drawn_stories(teller, STORIES_PER_MISTAKE, is_repeatable=False, shorten=False)
 
-    with capsys.disabled():
-        print(f"\n  {mistake.__name__}: caught by story {teller.counts['stories']}", end="")
+    count(f"{mistake.__name__}: caught by story", teller.counts["stories"])
