@@ -39,10 +39,23 @@ class IdBulks:
         """Note which ids a complete answer reported; the next bulk is due at once if that changed older ones."""
         self._is_stale = self._known.absorb(sighting, policy) or self._is_stale
 
+    def relieved(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return `checkpoint` without its ids if the next bulk will hold them: those of a large answer are megabytes.
+
+        They must be among the known ids before the next one is saved; until then the footers on disk have them.
+        """
+        if not self._is_due(checkpoint):
+            return checkpoint
+        self._is_stale = True
+        return replace(checkpoint, ids=())
+
+    def _is_due(self, checkpoint: Checkpoint) -> bool:
+        pending = packed_count(checkpoint.ids)
+        return self._is_stale or pending > max(_MAX_IDS_IN_CHECKPOINT, len(self._known) // 10)
+
     def with_bulk(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return `checkpoint` as it is to be saved: with a new bulk written, if one is due. Raises OSError."""
-        pending = packed_count(checkpoint.ids)
-        if not self._is_stale and pending <= max(_MAX_IDS_IN_CHECKPOINT, len(self._known) // 10):
+        if not self._is_due(checkpoint):
             return checkpoint
         name = IdsName(self._epoch, self._next_generation)
         write_ids(self._disk, self._directory, name, self._known)

@@ -134,7 +134,7 @@ class Journal:
     def adopt(self, name: FileName, footer: Footer, *, requeued: int = 0) -> None:
         """Count a file that has just been published; `requeued` events of it stood earlier in the queue."""
         self.waiting.append(name, footer, requeued=requeued)
-        self.checkpoint = after_footer(self.checkpoint, footer)
+        self.checkpoint = self._bulks.relieved(after_footer(self.checkpoint, footer))
         self._part_with_settled()
 
     def pack(self, limits: PackLimits) -> bool:
@@ -247,6 +247,8 @@ class Journal:
         if not self._is_sealed:
             self._is_sealed = True
             self.save(checkpoint)
+            # As it was saved: it may name a new bulk.
+            checkpoint = self.checkpoint
         checkpoint = self._bulks.with_bulk(checkpoint)
         self._file.save(checkpoint)
         self.confirm()
@@ -260,7 +262,7 @@ class Journal:
     def save_twice(self, checkpoint: Checkpoint) -> None:
         """Save in both kept generations what must not be unknown if the newest one is lost."""
         self.save(checkpoint)
-        self.save(checkpoint)
+        self.save(self.checkpoint)
 
     def save_cursor(self) -> None:
         """Make the checkpoint durable if anything in it changed since it last was."""
