@@ -167,6 +167,9 @@ class Stage:
 
     def restart(self) -> None:
         """Forget everything but the volume."""
+        for queue in self.spool.queues():
+            # Waits for a thread that still settles: figures change before the checkpoint is written.
+            queue.read_cursor()
         self.spool = self._new_spool()
         self.spool.open_existing()
 
