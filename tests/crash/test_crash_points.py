@@ -6,7 +6,6 @@ All points, no sampling, for one end of a life; for two ends in a row the second
 import asyncio
 import errno
 import itertools
-import logging
 import random
 from collections.abc import Callable, Iterator
 
@@ -14,16 +13,7 @@ import pytest
 
 from tests.crash.simulated_disk import Loss, Point, SimulatedDisk
 from tests.crash.story import Teller
-from tests.crash.world import COMPRESSED, new_loop
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = new_loop()
-    logging.disable(logging.CRITICAL)  # thousands of lives have much to say
-    yield loop
-    logging.disable(logging.NOTSET)
-    loop.close()
+from tests.crash.world import COMPRESSED
 
 
 def every_point(calls: int) -> Iterator[Point]:

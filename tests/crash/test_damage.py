@@ -23,7 +23,6 @@ What may happen, is counted, and is allowed only there:
 import asyncio
 import base64
 import json
-import logging
 import random
 import zlib
 from collections import Counter
@@ -39,22 +38,13 @@ from oase_agent.spool.queue import QueueFigures
 from tests.crash.damage import Case, draw_cases
 from tests.crash.images import BYSTANDER, HOME, VICTIM, Image, draw_image
 from tests.crash.simulated_disk import SimulatedDisk
-from tests.crash.world import Life, World, new_loop
+from tests.crash.world import Life, World
 
 IMAGES = 67
 CASES_PER_IMAGE = 150
 # A life that has not delivered everything after so many rounds is stuck.
 _MAX_ROUNDS = 12
 _FRESH = "fresh"
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = new_loop()
-    logging.disable(logging.CRITICAL)  # thousands of lives have much to say
-    yield loop
-    logging.disable(logging.NOTSET)
-    loop.close()
 
 
 @dataclass(slots=True)

@@ -5,9 +5,8 @@ The lock cannot keep them apart here: that is what happens on a network volume w
 
 import asyncio
 import itertools
-import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,16 +16,6 @@ from oase_agent.spool.journal import Journal
 from oase_agent.spool.queue import SettingQueue
 from tests.crash.frozen_owner import Freeze, FrozenTeller, Thaw
 from tests.crash.simulated_disk import Point
-from tests.crash.world import new_loop
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = new_loop()
-    logging.disable(logging.CRITICAL)
-    yield loop
-    logging.disable(logging.NOTSET)
-    loop.close()
 
 
 def every_freeze(teller: FrozenTeller) -> list[Freeze]:

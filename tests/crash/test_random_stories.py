@@ -1,25 +1,14 @@
 """Hundreds of drawn stories, the same ones each time; `make test-long` tells thousands of others (tests/long)."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.crash.random_steps import tell_drawn_stories
 from tests.crash.random_story import Teller
-from tests.crash.world import new_loop
 
 STORIES = 300
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = new_loop()
-    logging.disable(logging.CRITICAL)  # hundreds of lives have much to say
-    yield loop
-    logging.disable(logging.NOTSET)
-    loop.close()
 
 
 def test_drawn_stories_lose_nothing_and_double_nothing(

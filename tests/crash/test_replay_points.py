@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import logging
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from oase_agent.spool.dead import (
 from oase_agent.spool.journal import Journal
 from tests.crash.simulated_disk import Loss, Point, SimulatedDisk, Stop
 from tests.crash.test_crash_points import every_point
-from tests.crash.world import Life, World, new_loop
+from tests.crash.world import Life, World
 
 IDS = ["a1", "a2", "a3", "a4", "a5", "a6"]
 POISONED = {"a2", "a3", "a5"}
@@ -99,15 +98,6 @@ class Replayed:
             self.life = Life(self.world, disk, self._loop)
             self.life.spool.maintain()
             self.life.deliver("a")
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = new_loop()
-    logging.disable(logging.CRITICAL)
-    yield loop
-    logging.disable(logging.NOTSET)
-    loop.close()
 
 
 def calls_of(loop: asyncio.AbstractEventLoop) -> tuple[int, int]:

@@ -2,9 +2,8 @@
 
 import asyncio
 import errno
-import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from oase_agent.spool.queue import SettingQueue
 from tests.crash.simulated_disk import Loss, Point, SimulatedDisk
 from tests.crash.story import Teller
 from tests.crash.test_crash_points import every_point
-from tests.crash.world import new_loop
 
 Mistake = Callable[[pytest.MonkeyPatch], type[SimulatedDisk]]
 
@@ -182,15 +180,6 @@ MISTAKES: tuple[Mistake, ...] = (
     memory_believed_after_an_error,
     dead_letters_settled_first,
 )
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = new_loop()
-    logging.disable(logging.CRITICAL)
-    yield loop
-    logging.disable(logging.NOTSET)
-    loop.close()
 
 
 def is_caught(teller: Teller) -> bool:
