@@ -28,7 +28,7 @@ def figures_of(journal: Journal) -> QueueFigures:
         delivered=checkpoint.delivered,
         waiting=waiting.events,
         dead=checkpoint.dead,
-        waiting_bytes=sum(file.size for file in files),
+        waiting_bytes=journal.waiting.size_bytes,
         files=len(files),
         known_ids=len(journal.ids),
         oldest_group_time=files[0].group_time if files else None,

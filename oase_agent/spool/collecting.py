@@ -23,9 +23,8 @@ class Kept:
 
 def start_after(journal: Journal, first_time: int) -> Start:
     """Return where a file at the end of the queue begins; its first group time is above the last one given."""
-    waiting_bytes = sum(file.size for file in journal.waiting.files)
     first_time = max(journal.checkpoint.group_time + 1, first_time)
-    return Start(journal.checkpoint.replayed + 1, first_time, journal.epoch, waiting_bytes)
+    return Start(journal.checkpoint.replayed + 1, first_time, journal.epoch, journal.waiting.size_bytes)
 
 
 def commit(

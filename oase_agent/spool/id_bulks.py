@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oase_agent.disk import Disk
-from oase_agent.spool.id_run import packed_count
+from oase_agent.spool.id_run import PackedIds, packed_count
 from oase_agent.spool.ids_file import IdsName, write_ids
 from oase_agent.spool.known_ids import IdPolicy, KnownIds, Sighting
 from oase_agent.spool.recovery import discard
@@ -39,12 +39,13 @@ class IdBulks:
         """Note which ids a complete answer reported; the next bulk is due at once if that changed older ones."""
         self._is_stale = self._known.absorb(sighting, policy) or self._is_stale
 
-    def relieved(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return `checkpoint` without its ids if the next bulk will hold them: those of a large answer are megabytes.
+    def relieved(self, checkpoint: Checkpoint, fresh: Iterable[PackedIds]) -> Checkpoint:
+        """Return `checkpoint` without its ids if so many are `fresh` in it that the next one makes a bulk anyway.
 
-        They must be among the known ids before the next one is saved; until then the footers on disk have them.
+        Those of a large answer are megabytes as text. They must be among the known ids before the next checkpoint is
+        saved; until then the footers on disk have them.
         """
-        if not self._is_due(checkpoint):
+        if packed_count(fresh) <= _MAX_IDS_IN_CHECKPOINT or not self._is_due(checkpoint):
             return checkpoint
         self._is_stale = True
         return replace(checkpoint, ids=())

@@ -134,7 +134,7 @@ class Journal:
     def adopt(self, name: FileName, footer: Footer, *, requeued: int = 0) -> None:
         """Count a file that has just been published; `requeued` events of it stood earlier in the queue."""
         self.waiting.append(name, footer, requeued=requeued)
-        self.checkpoint = self._bulks.relieved(after_footer(self.checkpoint, footer))
+        self.checkpoint = self._bulks.relieved(after_footer(self.checkpoint, footer), footer.ids)
         self._part_with_settled()
 
     def pack(self, limits: PackLimits) -> bool:

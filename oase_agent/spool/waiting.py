@@ -32,7 +32,8 @@ class Head:
 class Waiting:
     """The waiting batches of one setting; used by one thread at a time. Every method may raise OSError.
 
-    `events` counts what waits, without the part of the first batch that has left. `troubles` takes a sentence for the
+    `events` counts what waits, without the part of the first batch that has left; `size_bytes` is what the files'
+    batches take on disk. `troubles` takes a sentence for the
     operator for each file that was mended; `when_mended` is called when that happened while the queue was in use.
     """
 
@@ -56,6 +57,7 @@ class Waiting:
         self._head_offset = 0
         self.files = deque(files)
         self.events = sum(file.events for file in files)
+        self.size_bytes = sum(file.size for file in files)
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -154,6 +156,7 @@ class Waiting:
         files[place : place + 1] = [FileEntry.of(*file) for file in rescued.items()]
         self.files = deque(files)
         self.events = sum(file.events for file in files)
+        self.size_bytes = sum(file.size for file in files)
         self._head_offset = 0 if place == 0 else self._head_offset
 
     # -- coming and leaving -------------------------------------------------------------------------------
@@ -162,14 +165,16 @@ class Waiting:
         """Count a file that has just been published; `requeued` events of it stood earlier in the queue."""
         self.files.append(FileEntry.of(name, footer))
         self.events += footer.events - requeued
+        self.size_bytes += footer.size
 
     def part_with(self, settled: int) -> list[FileName]:
         """Let the files go whose batches are settled up to the last; return their names."""
         gone: list[FileName] = []
         while self.files and self.files[0].name.last <= settled:
-            name = self.files.popleft().name
-            gone.append(name)
-            self._in_order.discard(name)
+            file = self.files.popleft()
+            gone.append(file.name)
+            self.size_bytes -= file.size
+            self._in_order.discard(file.name)
             self._head_offset = 0
         return gone
 
@@ -205,4 +210,5 @@ class Waiting:
             self.files.remove(file)
             self._in_order.discard(file.name)
         self.files.insert(place, entry)
+        self.size_bytes += entry.size - sum(file.size for file in merged)
         return [file.name for file in merged]
