@@ -46,11 +46,24 @@ layers: $(READY)
 
 docs: $(READY) ## write the generated documents
 	$(BIN)/python -m oase_agent.config.reference > docs/configuration.md
+	$(BIN)/python -m tests.chart.readme_table
 
 bench: $(READY) ## run every benchmark once (several minutes)
 	$(BIN)/python -m benchmarks
 
+IMAGE ?= docker.io/exastro/oase-agent:0.1.0
+
+image: ## build the container image (IMAGE=name:tag, BUILD_ARGS='--build-arg …')
+	docker build --file docker/Dockerfile --tag $(IMAGE) $(BUILD_ARGS) .
+
+sbom: ## write what the image holds to dist/sbom.cdx.json, in CycloneDX
+	@mkdir -p dist
+	docker run --rm --interactive --entrypoint python $(IMAGE) - < docker/sbom.py > dist/sbom.cdx.json
+
+test-docker: $(READY) ## build the image and test it in a Docker engine, its own one as root
+	$(BIN)/pytest -m docker tests/docker --durations=5
+
 clean: ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup demo test test-long format format-check lint types layers docs bench clean
+.PHONY: help setup demo test test-long test-docker image sbom format format-check lint types layers docs bench clean
