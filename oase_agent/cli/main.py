@@ -59,7 +59,38 @@ def _parser() -> argparse.ArgumentParser:
     status = _add(commands, "status", _status, "ask the running agent how it is", "oase-agent status --json")
     status.add_argument("--json", action="store_true", help="print the answer of /api/status as it is")
     _add_dead(commands)
+    _add_simulate(commands)
     return parser
+
+
+def _add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    simulate = commands.add_parser(
+        "simulate",
+        help="serve a simulated workspace or simulated sources until stopped, to try an agent against them",
+        description="Servers for a trial: nothing of what they keep outlives them.",
+        epilog="example: oase-agent simulate workspace",
+    )
+    roles = simulate.add_subparsers(required=True, metavar="ROLE")
+    text = "serve the workspace ws01 of organization org001, and print what arrives"
+    example = (
+        "oase-agent simulate workspace --zabbix http://127.0.0.1:8091 --alertmanager http://127.0.0.1:8092"
+    )
+    workspace = _add(roles, "workspace", _simulate_workspace, text, example)
+    text = "serve a Zabbix, and an Alertmanager on the next port, where something happens again and again"
+    sources = _add(roles, "sources", _simulate_sources, text, "oase-agent simulate sources --interval 1")
+    for parser, port in ((workspace, 8090), (sources, 8091)):
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+        parser.add_argument("--port", type=int, default=port, help=f"port to listen on (default: {port})")
+    for name, port in (("zabbix", 8091), ("alertmanager", 8092)):
+        url = f"http://127.0.0.1:{port}"
+        workspace.add_argument(f"--{name}", default=url, metavar="URL", help=f"its base URL (default: {url})")
+    sources.add_argument(
+        "--interval",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="from one problem to the next (default: 2)",
+    )
 
 
 def _add_dead(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -152,6 +183,18 @@ def _dead_drop(options: argparse.Namespace) -> int:
     from oase_agent.cli.dead import drop_letters
 
     return drop_letters(os.environ, options.setting, options.letter, is_sure=options.yes)
+
+
+def _simulate_workspace(options: argparse.Namespace) -> int:
+    from oase_agent.cli.simulate import Address, simulate_workspace
+
+    return simulate_workspace(Address(options.host, options.port), (options.zabbix, options.alertmanager))
+
+
+def _simulate_sources(options: argparse.Namespace) -> int:
+    from oase_agent.cli.simulate import Address, simulate_sources
+
+    return simulate_sources(Address(options.host, options.port), options.interval)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,16 @@ class AgentProcess:
                 await self._grown.wait()
         return lines[times - 1]
 
+    async def printed(self, part: str) -> str:
+        """Wait until a complete line of its output has this part; return the first. Raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                for line in self._stdout:
+                    if part in line:
+                        return line
+                assert self._process.returncode is None, f"It ended: {self.stdout}{self.stderr}"
+                await self._grown.wait()
+
     async def ask(self, path: str) -> tuple[int, str]:
         """Return status and text of the admin server's answer."""
         port = (await self.logged("admin_listens"))["port"]
