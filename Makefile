@@ -61,7 +61,7 @@ sbom: ## write what the image holds to dist/sbom.cdx.json, in CycloneDX
 	docker run --rm --interactive --entrypoint python $(IMAGE) - < docker/sbom.py > dist/sbom.cdx.json
 
 test-docker: $(READY) ## build the image and test it in a Docker engine, its own one as root
-	$(BIN)/pytest -m docker tests/docker --durations=5
+	$(BIN)/pytest -m docker tests/docker -rs --durations=5
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
