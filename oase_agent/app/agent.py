@@ -77,7 +77,7 @@ class Agent:
     async def run(self) -> None:
         """Run until asked to stop, or until another process owns the spool.
 
-        Raises what made a part fail, as an ExceptionGroup.
+        Raises what made a part fail, as an ExceptionGroup; OwnershipLost alone when that came before the start.
         """
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file")
         asyncio.get_running_loop().set_default_executor(threads)
@@ -110,6 +110,8 @@ class Agent:
                 if not is_told:
                     self._telemetry.standing_by(str(agent_directory(self._config)))
                     is_told = True
+            except OwnershipLost:
+                raise
             except SpoolUnavailable as error:
                 self._waits_for = f"volume: {error}"
                 self._telemetry.volume_failed("", error)

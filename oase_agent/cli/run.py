@@ -51,6 +51,9 @@ async def _until_stopped(config: AgentConfig, telemetry: Telemetry) -> int:
         await agent.run()
     except ConfigError:
         raise
+    except OwnershipLost as error:
+        telemetry.spool_taken_over(error)
+        return 1
     except BaseExceptionGroup as failures:
         for failure in failures.exceptions:
             if isinstance(failure, OwnershipLost):

@@ -18,6 +18,7 @@ Only listing and creating are used, because these are what a network volume show
 """
 
 import contextlib
+import errno
 from pathlib import Path
 
 from oase_agent.disk import Disk
@@ -46,6 +47,16 @@ def claim(disk: Disk, directory: Path, *, above: int) -> int:
 
 
 def confirm(disk: Disk, directory: Path, setting_name: str, epoch: int) -> None:
+    """Return if the setting is still claimed by `epoch`, and by nobody after it.
+
+    Raises OwnershipLost, and OSError also when the claim is gone: then the queue must be opened anew.
+    """
+    refuse_if_newer(disk, directory, setting_name, epoch)
+    if epoch not in _claims(disk, directory / OWNER_DIRECTORY):
+        raise OSError(errno.ESTALE, "The claim on the setting is gone")
+
+
+def refuse_if_newer(disk: Disk, directory: Path, setting_name: str, epoch: int) -> None:
     """Return if nobody claimed the setting after `epoch`; raises OwnershipLost and OSError."""
     newest = max(_claims(disk, directory / OWNER_DIRECTORY), default=epoch)
     if newest > epoch:

@@ -139,6 +139,10 @@ class Journal:
 
     def pack(self, limits: PackLimits) -> bool:
         """Merge a run of small files into one; return whether there was one."""
+        if len(self.waiting.files) <= limits.start_files:
+            return False
+        # Before and after: a pack by an owner that was replaced would overlap those of the new one.
+        self.confirm()
         merged = self.waiting.pack(limits)
         if not merged:
             return False

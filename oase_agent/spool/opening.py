@@ -16,7 +16,7 @@ from pathlib import Path
 
 from oase_agent.errors import OwnershipLost, Reason, SpoolUnavailable
 from oase_agent.spool.batch_file import Damage, NewerFormat
-from oase_agent.spool.claim import claim, confirm
+from oase_agent.spool.claim import claim, refuse_if_newer
 from oase_agent.spool.dead import tidy
 from oase_agent.spool.fence import OnTheWire
 from oase_agent.spool.journal import Journal
@@ -52,7 +52,8 @@ class Opening:
         """
         with self._lock:
             if self._lost is not None:
-                raise self._lost
+                # A new one: an error that is raised again grows, and keeps what its traceback names.
+                raise OwnershipLost(str(self._lost))
             try:
                 if self._journal is None:
                     self._journal = self._recovered()
@@ -107,7 +108,7 @@ class Opening:
         """Claim the epoch of this opening."""
         disk, directory = self._tools.disk, self._directory
         if self._epoch is not None:
-            confirm(disk, directory, self._setting_name, self._epoch)
+            refuse_if_newer(disk, directory, self._setting_name, self._epoch)
         disk.make_directory(directory)
         # Known from here on, whatever fails after it: our own claim must not look like somebody else's.
         self._epoch = claim(disk, directory, above=highest_epoch(disk.names(directory)))

@@ -216,11 +216,12 @@ class SettingQueue:
         rename does both, so that they are in the queue once, whatever happens.
         """
         with self._opened() as journal:
-            journal.begin_writing()
             file = self._new_file(journal)
             for outgoing in refused:
                 file.add(outgoing.split())
             file.flush()
+            # After the temporary file is there: a new owner removes it, so that it cannot be published late.
+            journal.begin_writing()
             name, footer = file.publish(journal.cursor, journal.checkpoint.collected, settled=refused[-1].seq)
             journal.adopt(name, footer, requeued=sum(outgoing.count for outgoing in refused))
 

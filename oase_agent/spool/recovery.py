@@ -138,7 +138,8 @@ def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recove
                 whole[name] = read_footer(disk, directory / str(name), name)
         except Damage as damage:
             damaged.append((name, str(damage)))
-    _drop_covered(disk, directory, whole)
+    overlapping = _drop_covered(disk, directory, whole)
+    damaged.extend((name, "some of its batches stand in another file, too") for name in overlapping)
     for name, trouble in damaged:
         # Published before the damaged file moves: killed in between, the next recovery finds the batches here.
         rescued = rescue(disk, directory, name, above=settled, taken=list(whole), epoch=found.epoch)
@@ -174,14 +175,22 @@ def _drop_settled(disk: Disk, directory: Path, name: FileName, found: Recovered)
         found.settled_files.append(name)
 
 
-def _drop_covered(disk: Disk, directory: Path, whole: dict[FileName, Footer]) -> None:
-    """Remove files whose batches stand in a wider one, which leads."""
+def _drop_covered(disk: Disk, directory: Path, whole: dict[FileName, Footer]) -> list[FileName]:
+    """Remove files whose batches stand in a wider one, which leads; return those of which only some do.
+
+    These are not whole any more: a former owner packed late what the new one packed otherwise.
+    """
     covered = 0
+    overlapping = []
     for name in list(whole):
         if name.last <= covered:
             disk.unlink(directory / str(name))
             del whole[name]
+        elif name.first <= covered:
+            overlapping.append(name)
+            del whole[name]
         covered = max(covered, name.last)
+    return overlapping
 
 
 def _tell_holes(found: Recovered) -> None:

@@ -68,7 +68,6 @@ class Replay:
         return len(letter.events)
 
     def _revive(self, journal: Journal, letter: DeadLetter) -> None:
-        journal.begin_writing()
         file = self.new_file()
         try:
             if letter.is_refused:
@@ -77,6 +76,8 @@ class Replay:
             else:
                 file.add(letter.events)
             file.flush()
+            # After the temporary file is there: a new owner removes it, so that it cannot be published late.
+            journal.begin_writing()
             collected = journal.checkpoint.collected
             journal.adopt(*file.publish(journal.cursor, collected, letter=str(letter.name)))
         finally:

@@ -152,6 +152,8 @@ def read_checkpoint(disk: Disk, path: Path) -> Checkpoint:
             raise NewerFormat(document["v"])
         if content_as_json[_WRITTEN_AS] != path.name:
             raise Damage("it was written under another name")
+        # Checkpoints of before there was a seal: nobody else wrote then.
+        document.setdefault("seal", document["replayed"])
         known = {name: document[name] for name in _FIELD_NAMES}
     except (ValueError, KeyError, TypeError) as error:
         raise Damage("a field is missing") from error

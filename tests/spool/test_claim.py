@@ -1,6 +1,9 @@
 """A queue that another process took over: it writes nothing that counts, sends nothing and removes nothing."""
 
 import contextlib
+import json
+import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from oase_agent.disk import Disk
 from oase_agent.errors import OwnershipLost, Reason, SpoolUnavailable
 from oase_agent.spool.claim import claim, confirm
+from oase_agent.spool.packing import PackLimits
 from tests.spool.queue_stage import (
     ENOUGH_BYTES,
     SETTING,
@@ -136,3 +140,75 @@ def test_what_a_former_owner_commits_late_is_set_aside_and_told(tmp_path: Path) 
     assert waiting_ids(again) == ["a", "d"]
     assert [path.name for path in (tmp_path / SETTING / "bad").iterdir()] == [late.name]
     assert ["former owner" in trouble for trouble in witness.damages] == [True]
+
+
+FEW = PackLimits(start_files=8, run_files=4)
+
+
+def test_a_former_owner_packs_nothing(tmp_path: Path) -> None:
+    former = open_queue(tmp_path, Clock(), packing=FEW)
+    for number in range(20):
+        collect(former, f"{number}")
+    owner = open_queue(tmp_path, Clock(), packing=FEW)
+    owner.open()
+    before = files_in(tmp_path, "out")
+
+    with pytest.raises(OwnershipLost):
+        former.pack()
+
+    assert files_in(tmp_path, "out") == before
+
+
+def test_packs_of_two_owners_that_overlap_count_every_batch_once(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    queue = open_queue(here, Clock())
+    for number in range(20):
+        collect(queue, f"{number}")
+    shutil.copytree(here, elsewhere)
+    former = open_queue(elsewhere, Clock(), packing=FEW)
+    assert former.pack()
+    late = files_in(elsewhere, "out")[-1]
+    open_queue(here, Clock()).open()
+    owner = open_queue(here, Clock(), packing=FEW)
+    owner.settle(owner.peek(0))
+    for number in range(20, 25):
+        collect(owner, f"{number}")
+    assert owner.pack()
+    # The former owner froze as it was about to give its pack a name.
+    shutil.copy(late, here / SETTING)
+
+    again = open_queue(here, Clock(), telemetry=Witness())
+
+    collected, delivered, waiting, dead = account_of(again)
+    assert (collected, delivered + waiting, dead) == (25, 25, 0)
+    assert waiting_ids(again) == [f"{number}" for number in range(25 - waiting, 25)]
+
+
+def test_a_queue_whose_claim_is_gone_claims_again_before_it_sends(tmp_path: Path) -> None:
+    queue = open_queue(tmp_path, Clock())
+    collect(queue, "a")
+    [batch] = queue.peek(0)
+    shutil.rmtree(tmp_path / SETTING / "owner")
+
+    with pytest.raises(SpoolUnavailable) as caught:
+        queue.before_sending(batch)
+    queue.before_sending(batch)
+
+    assert caught.value.reason is Reason.DISK
+    assert claims_in(tmp_path) == ["000002"]
+
+
+def test_a_checkpoint_of_before_there_was_a_seal_is_read(tmp_path: Path) -> None:
+    collect(open_queue(tmp_path, Clock()), "a", "b")
+    for path in files_in(tmp_path, "state"):
+        document = json.loads(path.read_bytes()[: -len("\n#crc32=00000000\n")])
+        del document["checkpoint"]["1"]["seal"]
+        text = json.dumps(document).encode()
+        path.write_bytes(text + b"\n#crc32=%08x\n" % zlib.crc32(text))
+    witness = Witness()
+
+    queue = open_queue(tmp_path, Clock(), telemetry=witness)
+
+    assert waiting_ids(queue) == ["a", "b"]
+    assert account_of(queue) == (2, 0, 2, 0)
+    assert witness.damages == []
