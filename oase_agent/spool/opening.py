@@ -83,6 +83,8 @@ class Opening:
         )
 
     def _recovered(self) -> Journal:
+        if self._epoch is not None:
+            refuse_if_newer(self._tools.disk, self._directory, self._setting_name, self._epoch)
         self._tools.check_place()
         epoch = self._claimed()
         troubles: list[str] = []
@@ -107,8 +109,6 @@ class Opening:
     def _claimed(self) -> int:
         """Claim the epoch of this opening."""
         disk, directory = self._tools.disk, self._directory
-        if self._epoch is not None:
-            refuse_if_newer(disk, directory, self._setting_name, self._epoch)
         disk.make_directory(directory)
         # Known from here on, whatever fails after it: our own claim must not look like somebody else's.
         self._epoch = claim(disk, directory, above=highest_epoch(disk.names(directory)))
