@@ -51,20 +51,20 @@ def confirm(disk: Disk, directory: Path, setting_name: str, epoch: int) -> None:
 
     Raises OwnershipLost, and OSError also when the claim is gone: then the queue must be opened anew.
     """
-    refuse_if_newer(disk, directory, setting_name, epoch)
-    if epoch not in _claims(disk, directory / OWNER_DIRECTORY):
+    if epoch not in refuse_if_newer(disk, directory, setting_name, epoch):
         raise OSError(errno.ESTALE, "The claim on the setting is gone")
 
 
-def refuse_if_newer(disk: Disk, directory: Path, setting_name: str, epoch: int) -> None:
-    """Return if nobody claimed the setting after `epoch`; raises OwnershipLost and OSError."""
-    newest = max(_claims(disk, directory / OWNER_DIRECTORY), default=epoch)
-    if newest > epoch:
+def refuse_if_newer(disk: Disk, directory: Path, setting_name: str, epoch: int) -> list[int]:
+    """Return the claims there are if none came after `epoch`; raises OwnershipLost and OSError."""
+    claims = _claims(disk, directory / OWNER_DIRECTORY)
+    if max(claims, default=epoch) > epoch:
         raise OwnershipLost(
             f"Another process has taken over setting {setting_name!r} in STORAGE_PATH although this one holds the "
             "lock: stop one of them, and check that the volume passes locks between hosts (NFS without nolock or "
             "local_lock, SMB without nobrl)."
         )
+    return claims
 
 
 def _claims(disk: Disk, folder: Path) -> list[int]:
