@@ -116,11 +116,13 @@ class Cursor:
     """Where the next collection of a setting starts.
 
     `last_fetched_time` is epoch seconds, taken before the request of the last successful collection;
-    `last_event` is the JSON of the newest event, as it was posted, or None (contract section 5).
+    `last_event` is the JSON of the newest event, as it was posted, or None (contract section 5). `bookmark` is what
+    the source noted to go on from, such as the last mail it read: opaque text, which only the source understands.
     """
 
     last_fetched_time: int
     last_event: bytes | None = None
+    bookmark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from oase_agent.model import AgentIdentity, ConnectionMethod, Setting
 from oase_agent.schedule.scheduler import Scheduler
 from oase_agent.schedule.settings_keeper import SettingsKeeper, SettingsSource
 from oase_agent.sources.egress import EgressPolicy
-from oase_agent.sources.http import HttpSource, SourceLimits
+from oase_agent.sources.exchange import SourceLimits
+from oase_agent.sources.http import HttpSource
 from oase_agent.sources.routes import SourceTls, proxy_of
 from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.compression import Compression, CompressionMode
@@ -145,7 +146,7 @@ def build_http_source(config: AgentConfig, *, spill_directory: Path | None = Non
         SourceLimits(source.timeout_s, source.max_bytes, source.concurrency),
         SourceTls(_context("SOURCE_CA_FILE", source.ca_file), source.insecure_hosts),
         config.proxies,
-        EgressPolicy(source.allowed_networks, source.denied_networks),
+        EgressPolicy(config.egress.allowed_networks, config.egress.denied_networks),
         clock=lambda: time.time_ns() // 1000,
         # On the volume: /tmp is often in memory, and a large answer must not be.
         spill_dir=spill_directory or config.spool.path,

@@ -17,16 +17,12 @@ from oase_agent.config.options import (
     NoEmptyElement,
     OneOf,
     OptionGroup,
-    file_option,
     option,
 )
-from oase_agent.config.values import GIB, KIB, MIB, ByteCount, Networks, ReadableFile, from_text
+from oase_agent.config.sources import EgressOptions, MailOptions, SourceDefaults
+from oase_agent.config.values import MIB, ByteCount, from_text
 from oase_agent.config.workspace import CredentialOptions, WorkspaceOptions, WorkspaceTlsOptions
 from oase_agent.proxies import ProxyEnvironment
-
-# Addresses under which clouds hand out credentials to whoever asks from inside: AWS, Azure, Google, Oracle and
-# others; AWS ECS tasks; AWS over IPv6; Alibaba.
-CLOUD_METADATA = "169.254.169.254/32, 169.254.170.2/32, fd00:ec2::254/128, 100.100.100.200/32"
 
 
 class AgentOptions(OptionGroup):
@@ -71,66 +67,6 @@ class CollectionOptions(OptionGroup):
         "Reload the settings from the workspace after this many intervals.",
         must_be="a whole number",
         default="10",
-    )
-
-
-class SourceOptions(OptionGroup):
-    """Sources: what one may cost, and where requests may go."""
-
-    timeout_s: Annotated[float, Field(allow_inf_nan=False), Bounds(1, 3600)] = option(
-        "SOURCE_TIMEOUT_S",
-        "Seconds that one collection may take.",
-        must_be="a number",
-        default="30",
-        new=True,
-    )
-    max_bytes: Annotated[ByteCount, ByteBounds(64 * KIB, 16 * GIB)] = option(
-        "SOURCE_MAX_BYTES",
-        "Largest answer of a source.",
-        must_be="a number of bytes",
-        default="256 MiB",
-        new=True,
-    )
-    document_max_bytes: Annotated[ByteCount, ByteBounds(64 * KIB, 1 * GIB)] = option(
-        "SOURCE_DOCUMENT_MAX_BYTES",
-        "Largest answer that may be read as a whole document, which expressions beyond a dotted path need. "
-        "It takes several times its size in memory.",
-        must_be="a number of bytes",
-        default="8 MiB",
-        new=True,
-    )
-    concurrency: Annotated[int, Bounds(1, 1024)] = option(
-        "SOURCE_CONCURRENCY",
-        "Collections at the same time.",
-        must_be="a whole number",
-        default="128",
-        new=True,
-    )
-    ca_file: ReadableFile | None = file_option(
-        "SOURCE_CA_FILE", "Certificates of authorities to trust beside the system's, in PEM."
-    )
-    insecure_hosts: Annotated[tuple[str, ...], NoDecode, from_text(values.hosts)] = option(
-        "TLS_INSECURE_HOSTS",
-        "Sources whose certificate is not verified.",
-        must_be="host or host:port entries separated by commas, without wildcards",
-        default=(),
-        default_text="–",
-        new=True,
-    )
-    allowed_networks: Annotated[Networks, NoDecode, from_text(values.allowed_networks)] = option(
-        "SOURCE_ALLOWED_NETWORKS",
-        "Networks that requests to sources may go to.",
-        must_be="CIDR networks separated by commas, or any",
-        default="any",
-        new=True,
-    )
-    denied_networks: Annotated[Networks, NoDecode, from_text(values.denied_networks)] = option(
-        "SOURCE_DENIED_NETWORKS",
-        "Networks that requests to sources never go to. A value replaces the default, which is the addresses "
-        "where clouds hand out credentials.",
-        must_be="CIDR networks separated by commas, or none",
-        default=CLOUD_METADATA,
-        new=True,
     )
 
 
@@ -221,7 +157,9 @@ class AgentConfig:
     workspace_tls: WorkspaceTlsOptions
     agent: AgentOptions
     collection: CollectionOptions
-    source: SourceOptions
+    source: SourceDefaults
+    egress: EgressOptions
+    mail: MailOptions
     spool: SpoolOptions
     admin: AdminOptions
     log: LogOptions
@@ -235,7 +173,9 @@ GROUPS: dict[str, type[OptionGroup]] = {
     "workspace_tls": WorkspaceTlsOptions,
     "agent": AgentOptions,
     "collection": CollectionOptions,
-    "source": SourceOptions,
+    "source": SourceDefaults,
+    "egress": EgressOptions,
+    "mail": MailOptions,
     "spool": SpoolOptions,
     "admin": AdminOptions,
     "log": LogOptions,

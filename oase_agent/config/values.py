@@ -22,6 +22,8 @@ PLACEHOLDER_TOKEN = "change-this-token"  # noqa: S105 - not a credential
 _IDENTIFIER = re.compile(r"[a-zA-Z0-9_-]{1,36}")  # contract section 1
 _BYTES = re.compile(r"(\d{1,18}) ?(?:([kmgt])ib?)?", re.IGNORECASE)
 _HOST = re.compile(r"([a-z0-9_]([a-z0-9_.-]*)|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*)|\[?[0-9a-f:.]+\]?")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 # Most file systems take 255 bytes; the agent's folder needs no more than this.
 _NAME_MAX_BYTES = 200
@@ -107,6 +109,33 @@ def hosts(text: str) -> tuple[str, ...]:
         if not _HOST.fullmatch(entry):
             raise ValueError(f"{entry!r} is no host name")
     return entries
+
+
+def host_patterns(text: str) -> tuple[str, ...]:
+    """Return host names, `*.example.com` among them, in lower case and once; `any` and `none` are the empty list."""
+    if text.strip() in {"any", "none"}:
+        return ()
+    patterns = tuple(dict.fromkeys(part.lower() for part in _elements(text)))
+    for pattern in patterns:
+        if not _HOST_PATTERN.fullmatch(pattern):
+            raise ValueError(f"{pattern!r} is no host name")
+    return patterns
+
+
+def port_ranges(text: str) -> tuple[tuple[int, int], ...]:
+    """Return ranges of ports, both ends included; `any` is the empty list."""
+    if text.strip() == "any":
+        return ()
+    ranges = []
+    for part in _elements(text):
+        match = _PORTS.fullmatch(part)
+        if match is None:
+            raise ValueError(f"{part!r} is no port")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= 65_535:
+            raise ValueError(f"{part!r} is no port")
+        ranges.append((first, last))
+    return tuple(ranges)
 
 
 def storage_path(path: Path) -> Path:

@@ -130,16 +130,22 @@ class BodyWriter:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer of a source, with a body that is not empty; whoever gets it closes `body`.
+    """An answer of a source; whoever gets it closes `body`.
 
     `received_us` is the time when it was complete, in epoch microseconds; `content_type` is the media type
-    without parameters, or empty.
+    without parameters, or empty. `bookmark` is what the source wants to be given with the next question, once what
+    is in this answer is kept. Of a collection in several answers only the last one `is_last`: the time of the
+    cursor moves with it and not before. `is_unchanged` is an answer that stands for the same events as the one
+    before, such as status 304: its body is empty and tells nothing.
     """
 
     body: Body
     received_us: int
     status: int
     content_type: str = ""
+    bookmark: str | None = None
+    is_last: bool = True
+    is_unchanged: bool = False
 
     def describe(self) -> str:
         """Return what a message may say of the answer, such as `status 200, text/html, 512 bytes`."""

@@ -1,60 +1,29 @@
-"""Fetch one answer over HTTP: request, redirects, status, body (contract section 6, promises C2 and C4).
+"""The sources that are asked over HTTP: one pool of connections, slots, and a deadline for every collection.
 
-What comes out is a complete, decompressed body of bounded size, or one of our errors. Nothing is retried here:
-the next collection is the retry. What the body means is read elsewhere.
+Nothing is retried here: the next collection is the retry. What a body means is read elsewhere.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
-from oase_agent.errors import Reason, SourceUnavailable
-from oase_agent.model import RequestMethod, Setting, SourceRequest
+from oase_agent.model import RequestMethod
 from oase_agent.proxies import ProxyEnvironment
 from oase_agent.sources.authentication import request_headers
-from oase_agent.sources.body import MEMORY_BYTES, BodyTooLarge, BodyWriter, Fetched
-from oase_agent.sources.content_coding import decoder_for
+from oase_agent.sources.body import Fetched
 from oase_agent.sources.egress import EgressPolicy
-from oase_agent.sources.failures import FOREIGN_ERRORS, failure, status_failure
+from oase_agent.sources.exchange import Exchange, SourceLimits
 from oase_agent.sources.parameters import json_body, query_url
-from oase_agent.sources.redirects import MAX_REDIRECTS, REDIRECT_STATUSES, Hop, next_hop
-from oase_agent.sources.routes import SourceTls, proxy_for
-from oase_agent.sources.urls import origin_of, wire_url
-
-# Servers close idle connections, many after 5 s (Apache, Node). A request on a connection that is just being
-# closed fails, and a POST cannot be repeated blindly, so ours are closed earlier than theirs.
-_KEEP_ALIVE_S = 4.0
-
-# aiohttp adds these by itself; we decide about headers alone.
-_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLimits:
-    """Limits of one collection: SOURCE_TIMEOUT_S, SOURCE_MAX_BYTES, and SOURCE_CONCURRENCY for all together.
-
-    `timeout_s` is for everything from the first connection to the last byte, `max_bytes` counts after
-    decompression, `memory_bytes` is how much of an answer stays in memory before it goes on in a file.
-    """
-
-    timeout_s: float = 30.0
-    max_bytes: int = 256 * 1024 * 1024
-    concurrency: int = 128
-    connect_timeout_s: float = 12.0
-    memory_bytes: int = MEMORY_BYTES
-
-    def times_s(self) -> dict[str, float]:
-        """Return the two time limits for the sentences of errors."""
-        return {"timeout_s": self.timeout_s, "connect_timeout_s": self.connect_timeout_s}
+from oase_agent.sources.question import Question
+from oase_agent.sources.redirects import Hop
+from oase_agent.sources.routes import SourceTls
+from oase_agent.sources.urls import wire_url
 
 
 class HttpSource:
-    """All sources that are asked over HTTP, with one pool of connections: use it as an async context manager.
+    """All sources that are asked over HTTP: use it as an async context manager.
 
     `clock` tells the time in epoch microseconds; `spill_dir` is where large answers go, in files without a
     name, so that it should be on a disk, not in memory.
@@ -71,124 +40,35 @@ class HttpSource:
         spill_dir: Path,
     ) -> None:
         self._limits = limits
-        self._tls = tls
-        self._proxies = proxies
-        self._egress = egress
-        self._clock = clock
-        self._spill_dir = spill_dir
         self._slots = asyncio.Semaphore(limits.concurrency)
-        self._session: aiohttp.ClientSession | None = None
+        self._exchange = Exchange(limits, tls, proxies, egress, clock=clock, spill_dir=spill_dir)
 
-    async def fetch(self, setting: Setting, request: SourceRequest, *, fetched_time: int) -> Fetched:
-        """Send `request` and return the answer; the caller closes its body.
+    async def answers(self, question: Question) -> AsyncGenerator[Fetched, None]:
+        """Ask, and yield the answers of the collection; the caller closes their bodies.
 
-        `fetched_time` (epoch seconds) is the time that signed requests carry. Raises SourceUnavailable when
-        the source did not give a usable answer, SettingRejected when the request cannot be sent as it is,
-        SpoolUnavailable when the answer cannot be kept on the volume.
+        Raises SourceUnavailable when the source did not give a usable answer, SettingRejected when the request
+        cannot be sent as it is, SpoolUnavailable when the answer cannot be kept on the volume.
         """
-        hop = _first_hop(setting, request, fetched_time)
+        hop = _first_hop(question)
         async with self._slots:
             # Set here, so that waiting for a slot does not use up the time of the source.
             deadline = asyncio.get_running_loop().time() + self._limits.timeout_s
-            for _ in range(MAX_REDIRECTS + 1):
-                answer = await self._exchange(setting, hop, deadline)
-                if isinstance(answer, Fetched):
-                    return answer
-                hop = answer
-        raise SourceUnavailable(
-            f"{origin_of(hop.url)} still redirects after {MAX_REDIRECTS} redirects", Reason.REDIRECT
-        )
-
-    async def _exchange(self, setting: Setting, hop: Hop, deadline: float) -> Fetched | Hop:
-        """Do one request. Returns the answer, or the request that a redirect asks for."""
-        origin = origin_of(hop.url)
-        try:
-            async with asyncio.timeout_at(deadline), self._sent(setting, hop) as response:
-                location = response.headers.get("Location")
-                if location is not None and response.status in REDIRECT_STATUSES:
-                    return next_hop(hop, response.status, location)
-                if not 200 <= response.status < 300:
-                    raise status_failure(origin, response.status, response.headers, self._clock() / 1_000_000)
-                return await self._received(response, origin)
-        except FOREIGN_ERRORS as error:
-            raise failure(error, origin, self._limits.times_s())  # noqa: B904 - `failure` decides what may be kept as cause
-
-    def _sent(self, setting: Setting, hop: Hop) -> "aiohttp.client._RequestContextManager":
-        """Return the running request; proxy and trust are chosen anew for every hop."""
-        assert self._session is not None, "HttpSource is used outside of its context"
-        headers = dict(hop.headers)
-        proxy = proxy_for(setting, self._proxies, hop.url)
-        proxy_headers: dict[str, str] = {}
-        if proxy is not None:
-            self._egress.check_literal(hop.url.host or "")
-            if proxy.authorization is not None:
-                # A tunnel is asked for with headers of its own; a plain request carries them itself.
-                target = proxy_headers if hop.url.scheme == "https" else headers
-                target["Proxy-Authorization"] = proxy.authorization
-        return self._session.request(
-            hop.method,
-            hop.url,
-            headers=headers,
-            data=hop.body,
-            allow_redirects=False,
-            proxy=proxy.url if proxy else None,
-            proxy_headers=proxy_headers or None,
-            ssl=self._tls.context_for(hop.url),
-        )
-
-    async def _received(self, response: aiohttp.ClientResponse, origin: str) -> Fetched:
-        """Read the body to its end, within the limits."""
-        limit_bytes = self._limits.max_bytes
-        if (response.content_length or 0) > limit_bytes:
-            raise BodyTooLarge(limit_bytes)
-        decoder = decoder_for(response.headers.get("Content-Encoding", ""))
-        memory_bytes = self._limits.memory_bytes
-        with BodyWriter(self._spill_dir, max_bytes=limit_bytes, memory_bytes=memory_bytes) as writer:
-            async for chunk in response.content.iter_any():
-                for piece in decoder.decode(chunk):
-                    writer.write(piece)
-                    # A small chunk may inflate a thousandfold; others get their turn meanwhile.
-                    await asyncio.sleep(0)
-            decoder.finish()
-            received_us = self._clock()
-            if writer.size_bytes == 0:
-                raise SourceUnavailable(
-                    f"{origin} answered {response.status} without a body", Reason.NOT_JSON
-                )
-            return Fetched(writer.finish(), received_us, response.status, _media_type(response))
+            answer = await self._exchange.answer(question.setting, hop, deadline)
+        yield answer
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,  # the slots are the limit
-                keepalive_timeout=_KEEP_ALIVE_S,
-                socket_factory=self._egress.socket_factory,
-            ),
-            # The deadline of a collection spans redirects, so it is ours and not aiohttp's.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._limits.connect_timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_AUTO_HEADERS,
-            auto_decompress=False,
-            trust_env=False,
-        )
+        await self._exchange.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._exchange.__aexit__(kind, error, trace)
 
 
-def _first_hop(setting: Setting, request: SourceRequest, fetched_time: int) -> Hop:
-    headers = request_headers(setting, request.url, request.headers, fetched_time)
+def _first_hop(question: Question) -> Hop:
+    setting, request = question.setting, question.request
+    headers = request_headers(setting, request.url, request.headers, question.fetched_time)
     if setting.request_method is RequestMethod.POST:
         return Hop("POST", wire_url(request.url), headers, json_body(request.parameter))
     return Hop("GET", wire_url(query_url(request.url, request.parameter)), headers)
-
-
-def _media_type(response: aiohttp.ClientResponse) -> str:
-    """Return the media type as printable text of a length that fits a message."""
-    text = response.headers.get("Content-Type", "").partition(";")[0].strip()
-    return "".join(letter for letter in text if letter.isprintable())[:80]

@@ -129,7 +129,7 @@ def footer_line(footer: Footer) -> bytes:
 def footer_pieces(footer: Footer) -> Iterator[bytes]:
     """Yield the last line of a file in pieces of some 100 KiB: the ids of a very large collection are megabytes."""
     event = footer.cursor.last_event
-    head = {
+    head: dict[str, Any] = {
         "v": FORMAT_VERSION,
         "first": footer.first,
         "last": footer.last,
@@ -142,6 +142,8 @@ def footer_pieces(footer: Footer) -> Iterator[bytes]:
             "event": None if event is None else orjson.Fragment(event),
         },
     }
+    if footer.cursor.bookmark is not None:
+        head["cursor"]["bookmark"] = footer.cursor.bookmark
     tail = {"letters": footer.letters, "revived": footer.revived, "settled": footer.settled}
     piece = orjson.dumps(head)[:-1] + b',"ids":['
     crc = 0
@@ -193,7 +195,7 @@ def parse_footer(line: bytes) -> Footer:
         document: dict[str, Any] = orjson.loads(sealed + b"}")
         if document["v"] != FORMAT_VERSION:
             raise NewerFormat(document["v"])
-        event = document["cursor"]["event"]
+        event, bookmark = document["cursor"]["event"], document["cursor"].get("bookmark")
         return Footer(
             first=document["first"],
             last=document["last"],
@@ -201,7 +203,9 @@ def parse_footer(line: bytes) -> Footer:
             size=document["size"],
             group_time=document["ft"],
             collected=document["collected"],
-            cursor=Cursor(document["cursor"]["time"], None if event is None else orjson.dumps(event)),
+            cursor=Cursor(
+                document["cursor"]["time"], None if event is None else orjson.dumps(event), bookmark
+            ),
             ids=tuple((hour, keys) for hour, keys in document["ids"]),
             letters=tuple(document["letters"]),
             revived=document["revived"],

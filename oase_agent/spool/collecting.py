@@ -16,9 +16,12 @@ MAX_LAST_EVENT_BYTES = 256 * 1024
 class Kept:
     """What a commit kept: events that wait, events that the workspace cannot store, batches."""
 
-    events: int
-    refused: int
-    batches: int
+    events: int = 0
+    refused: int = 0
+    batches: int = 0
+
+    def __add__(self, other: "Kept") -> "Kept":
+        return Kept(self.events + other.events, self.refused + other.refused, self.batches + other.batches)
 
 
 def start_after(journal: Journal, first_time: int) -> Start:

@@ -93,7 +93,11 @@ class Journal:
     def cursor(self) -> Cursor:
         """The cursor as it is now, durable or not."""
         event = self.checkpoint.cursor_event
-        return Cursor(self.checkpoint.cursor_time, None if event is None else event.encode())
+        return Cursor(
+            self.checkpoint.cursor_time,
+            None if event is None else event.encode(),
+            self.checkpoint.cursor_bookmark,
+        )
 
     # -- what waits ---------------------------------------------------------------------------------------
 
@@ -219,7 +223,12 @@ class Journal:
     def move_cursor(self, cursor: Cursor) -> None:
         """Move the cursor in memory; the next checkpoint makes it durable."""
         event = None if cursor.last_event is None else cursor.last_event.decode()
-        self.checkpoint = replace(self.checkpoint, cursor_time=cursor.last_fetched_time, cursor_event=event)
+        self.checkpoint = replace(
+            self.checkpoint,
+            cursor_time=cursor.last_fetched_time,
+            cursor_event=event,
+            cursor_bookmark=cursor.bookmark,
+        )
 
     def note_ids(self, sighting: Sighting) -> None:
         """Let the next checkpoint hold ids that no file holds: those that a former agent knew."""

@@ -246,6 +246,7 @@ def _no_directory() -> Iterator[None]:
 def after_footer(checkpoint: Checkpoint, footer: Footer) -> Checkpoint:
     """Return what is true after a file. A rescued footer knows less: nothing ever goes back because of it."""
     event = footer.cursor.last_event
+    is_rescued = not footer.cursor.last_fetched_time
     if footer.settled > checkpoint.settled:
         checkpoint = replace(checkpoint, settled=footer.settled, part_done=0, part_until=0)
     return replace(
@@ -254,6 +255,7 @@ def after_footer(checkpoint: Checkpoint, footer: Footer) -> Checkpoint:
         # Not the larger one: the cursor follows the clock back when it was wrong.
         cursor_time=footer.cursor.last_fetched_time or checkpoint.cursor_time,
         cursor_event=checkpoint.cursor_event if event is None else event.decode(),
+        cursor_bookmark=checkpoint.cursor_bookmark if is_rescued else footer.cursor.bookmark,
         group_time=max(checkpoint.group_time, footer.group_time),
         collected=max(checkpoint.collected, footer.collected),
         ids=checkpoint.ids + footer.ids,

@@ -55,6 +55,7 @@ class Checkpoint:
     replayed: int = 0
     cursor_time: int = 0
     cursor_event: str | None = None
+    cursor_bookmark: str | None = None
     group_time: int = 0
     shift: int = 0
     sent_hi: int = 0
@@ -154,6 +155,7 @@ def read_checkpoint(disk: Disk, path: Path) -> Checkpoint:
             raise Damage("it was written under another name")
         # Checkpoints of before there was a seal: nobody else wrote then.
         document.setdefault("seal", document["replayed"])
+        document.setdefault("cursor_bookmark", None)
         known = {name: document[name] for name in _FIELD_NAMES}
     except (ValueError, KeyError, TypeError) as error:
         raise Damage("a field is missing") from error

@@ -6,7 +6,7 @@ are missing, so that thousands of lives fit into a minute.
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
@@ -17,11 +17,12 @@ from oase_agent.deliver.gate import Gate
 from oase_agent.deliver.handover import Handover
 from oase_agent.deliver.post_limit import PostLimit
 from oase_agent.errors import Reason, SpoolUnavailable, WorkspaceUnavailable
-from oase_agent.model import AgentIdentity, ConnectionMethod, RequestMethod, Setting, SourceRequest
+from oase_agent.model import AgentIdentity, ConnectionMethod, RequestMethod, Setting
 from oase_agent.retry import RetryPolicy
 from oase_agent.simulators.acceptance import Acceptance
 from oase_agent.simulators.settings_table import SettingsTable, setting_row
 from oase_agent.sources.body import Body, Fetched
+from oase_agent.sources.question import Question
 from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.compression import Compression, CompressionMode
 from oase_agent.spool.known_ids import IdPolicy
@@ -121,11 +122,10 @@ class _Source:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def fetch(self, setting: Setting, request: SourceRequest, *, fetched_time: int) -> Fetched:
+    async def answers(self, question: Question) -> AsyncGenerator[Fetched, None]:
         """Answer with all events of the setting."""
-        del request
-        body = json.dumps(self._world.sources[setting.name]).encode()
-        return Fetched(Body(body), fetched_time * 1_000_000, 200, "application/json")
+        body = json.dumps(self._world.sources[question.setting.name]).encode()
+        yield Fetched(Body(body), question.fetched_time * 1_000_000, 200, "application/json")
 
 
 class _AtOnceLoop(asyncio.SelectorEventLoop):

@@ -215,8 +215,8 @@ async def test_p7_a_volume_that_fills_up_while_the_workspace_is_away_drains_by_i
     await stage.workspace.refuse()
     written = 0
     while not _is_paused(agent):
-        logs.fill(300, LINE_BYTES)
-        written += 300
+        logs.fill(150, LINE_BYTES)
+        written += 150
         await _all_collected_or_a_pause(stage, agent, written)
     # Somebody else takes the rest: not even a checkpoint has room now.
     volume.fill()

@@ -5,7 +5,7 @@ import datetime
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from oase_agent.model import ConnectionMethod, RequestMethod, Setting, SourceReq
 from oase_agent.proxies import ProxyEnvironment
 from oase_agent.sources.body import Fetched
 from oase_agent.sources.egress import EgressPolicy
-from oase_agent.sources.http import HttpSource, SourceLimits
+from oase_agent.sources.exchange import SourceLimits
+from oase_agent.sources.http import HttpSource
+from oase_agent.sources.question import Question
 from oase_agent.sources.routes import SourceTls
 from oase_agent.tls import client_context
 
@@ -139,7 +141,9 @@ def a_source(directory: Path, **changes: Any) -> HttpSource:
 
 async def fetch(source: HttpSource, url: str, setting: Setting = GET_SETTING, **request: Any) -> Fetched:
     arguments: dict[str, Any] = {"headers": {}} | request
-    return await source.fetch(setting, SourceRequest(url, **arguments), fetched_time=FETCHED_TIME)
+    question = Question(setting, SourceRequest(url, **arguments), FETCHED_TIME, FETCHED_TIME)
+    async with aclosing(source.answers(question)) as answers:
+        return await anext(answers)
 
 
 async def fetch_bytes(source: HttpSource, url: str, setting: Setting = GET_SETTING, **request: Any) -> bytes:

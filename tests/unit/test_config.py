@@ -58,8 +58,8 @@ def test_the_five_required_options_are_enough_and_everything_else_has_its_defaul
     assert (config.source.timeout_s, config.source.concurrency) == (30.0, 128)
     assert (config.source.max_bytes, config.source.document_max_bytes) == (256 << 20, 8 << 20)
     assert (config.source.ca_file, config.source.insecure_hosts) == (None, ())
-    assert config.source.allowed_networks == ()
-    assert config.source.denied_networks == tuple(
+    assert config.egress.allowed_networks == ()
+    assert config.egress.denied_networks == tuple(
         map(ip_network, ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200"))
     )
     assert config.spool.path == Path("/storage")
@@ -383,11 +383,11 @@ def test_certificate_files_must_be_readable_and_a_key_needs_a_certificate(tmp_pa
 
 
 def test_networks_are_lists_of_cidr_networks_and_addresses() -> None:
-    source = config_of(
+    egress = config_of(
         SOURCE_ALLOWED_NETWORKS="10.0.0.0/8, 192.168.1.7,fd00::/8", SOURCE_DENIED_NETWORKS="none"
-    ).source
-    assert source.allowed_networks == tuple(map(ip_network, ("10.0.0.0/8", "192.168.1.7/32", "fd00::/8")))
-    assert source.denied_networks == ()
+    ).egress
+    assert egress.allowed_networks == tuple(map(ip_network, ("10.0.0.0/8", "192.168.1.7/32", "fd00::/8")))
+    assert egress.denied_networks == ()
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "example.test", "10.0.0.0/33"])

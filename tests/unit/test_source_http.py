@@ -12,7 +12,7 @@ import pytest
 from oase_agent import __version__
 from oase_agent.errors import Reason, SettingRejected, SourceUnavailable
 from oase_agent.model import ConnectionMethod, Secret
-from oase_agent.sources.http import SourceLimits
+from oase_agent.sources.exchange import SourceLimits
 from tests.unit.source_servers import (
     GET_SETTING,
     NOW_US,

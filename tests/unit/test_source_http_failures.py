@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from oase_agent.errors import Reason, SourceUnavailable, SpoolUnavailable
-from oase_agent.sources.http import HttpSource, SourceLimits
+from oase_agent.sources.exchange import SourceLimits
+from oase_agent.sources.http import HttpSource
 from tests.unit.source_servers import (
     POST_SETTING,
     Request,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from oase_agent.collect.templates import RequestTemplates, TemplateFacts
 from oase_agent.errors import AgentError
 from oase_agent.model import Secret, Setting
 from oase_agent.sources.http import HttpSource
+from oase_agent.sources.question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,11 @@ async def _collect(setting: Setting, tools: CollectionTools, section: Section) -
     request = tools.templates.render_request(setting, facts)
     show_request(section, tools.templates, setting, facts)
     started_s = tools.monotonic()
-    fetched = await tools.source.fetch(setting, request, fetched_time=fetched_time)
+    question = Question(
+        setting, request, fetched_time, position.cursor.last_fetched_time, position.cursor.bookmark
+    )
+    async with aclosing(tools.source.answers(question)) as answers:
+        fetched = await anext(answers)
     with fetched.body:
         section.fact("answer", f"{fetched.describe()} in {tools.monotonic() - started_s:.3f} s")
         found = await asyncio.to_thread(

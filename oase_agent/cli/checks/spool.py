@@ -64,7 +64,11 @@ def _read(disk: Disk, directory: Path, now_s: float) -> Position:
         if name.last > checkpoint.replayed:
             checkpoint = _with_file(disk, directory, name, checkpoint)
     event = checkpoint.cursor_event
-    cursor = Cursor(checkpoint.cursor_time or int(now_s), None if event is None else event.encode())
+    cursor = Cursor(
+        checkpoint.cursor_time or int(now_s),
+        None if event is None else event.encode(),
+        checkpoint.cursor_bookmark,
+    )
     return Position(cursor, _known_ids(disk, directory, names, checkpoint), is_new=False)
 
 
