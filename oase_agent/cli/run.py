@@ -2,9 +2,13 @@
 
 import asyncio
 import gc
+import logging
+import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NoReturn
 
 from oase_agent.app.agent import Agent
 from oase_agent.cli.memory import return_large_blocks
@@ -18,8 +22,8 @@ from oase_agent.telemetry import Telemetry, configure_logging
 _COLLECT_CYCLES_AFTER_OBJECTS = 50_000
 
 
-def run(environment: Mapping[str, str]) -> int:
-    """Run the agent; return 0 after a requested stop and 1 after a failure. Raises ConfigError."""
+def run(environment: Mapping[str, str]) -> NoReturn:
+    """Run the agent, then end the process: with 0 after a requested stop, else with 1. Raises ConfigError."""
     return_large_blocks()
     config, warnings = load_config(environment)
     configure_logging(config.log.level, config.log.format)
@@ -29,7 +33,15 @@ def run(environment: Mapping[str, str]) -> int:
     gc.freeze()
     gc.set_threshold(_COLLECT_CYCLES_AFTER_OBJECTS, 20, 20)
     with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
-        return runner.run(_until_stopped(config, telemetry))
+        _leave(runner.run(_until_stopped(config, telemetry)))
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now: closing the loop waits for threads that still ask a name server, for many seconds."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
