@@ -1,36 +1,26 @@
 """Which settings are collected: loaded at start, reloaded at intervals, on SIGHUP and when names were refused.
 
-The last good answer stays on the volume, so that a start without the workspace still collects (defect D10). One bad
-setting is disabled and named; the others run (promise C5).
+The workspace's last good answer stays on the volume, as it came, so that a start without the workspace still collects
+(defect D10). What a file of this host says is laid over it each time, and never kept. One bad setting is disabled and
+named; the others run (promise C5).
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from oase_agent.errors import AgentError, Reason, WorkspaceUnavailable
 from oase_agent.model import DisabledSetting, Setting
 from oase_agent.retry import RetryPolicy
+from oase_agent.schedule.local_watch import LocalSettingsWatch
+from oase_agent.schedule.settings_source import SettingsSource
 from oase_agent.telemetry import Telemetry
-from oase_agent.workspace.client import WorkspaceClient
-from oase_agent.workspace.last_good import LastGoodSettings
-from oase_agent.workspace.secrets import SecretBox
-from oase_agent.workspace.settings import Check, SettingsAnswer, parse_settings
+from oase_agent.workspace.settings import SettingsAnswer, folded
 
 # A workspace that is there answers within this, in seconds; after it, the settings of the volume are used meanwhile.
 _FIRST_ANSWER_S = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsSource:
-    """Where settings come from: the workspace, by name, and the volume."""
-
-    workspace: WorkspaceClient
-    last_good: LastGoodSettings
-    box: SecretBox
-    names: Sequence[str]
-    checks: Sequence[Check]
+# From one look at the file of this host to the next, in seconds.
+_LOOK_AT_FILE_S = 10.0
 
 
 class SettingsKeeper:
@@ -45,6 +35,7 @@ class SettingsKeeper:
         on_change: Callable[[Sequence[Setting]], Awaitable[None]],
         monotonic: Callable[[], float],
         random: Callable[[], float],
+        look_at_file_s: float = _LOOK_AT_FILE_S,
     ) -> None:
         self._source = source
         self._telemetry = telemetry
@@ -58,6 +49,18 @@ class SettingsKeeper:
         self._failures = 0
         self._asked_at_s: float | None = None
         self._answer: SettingsAnswer | None = None
+        # What the workspace said last: its rows, and what they come to without the file of this host.
+        self._rows: Sequence[object] | None = None
+        self._theirs: SettingsAnswer | None = None
+        self._only_in_file: frozenset[str] = frozenset()
+        self._watch = (
+            LocalSettingsWatch(source.local, telemetry, look_every_s=look_at_file_s) if source.local else None
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names to collect, wherever they come from."""
+        return self._source.wanted()
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -71,8 +74,13 @@ class SettingsKeeper:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The configured names that the workspace does not know."""
+        """The wanted names that the workspace, or the file in its place, does not know."""
         return self._answer.unknown if self._answer else ()
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The settings that somebody else collects, or that were discarded."""
+        return self._answer.skipped if self._answer else ()
 
     @property
     def is_loaded(self) -> bool:
@@ -83,13 +91,19 @@ class SettingsKeeper:
         """Load, then reload at intervals and when asked, until cancelled."""
         first = asyncio.ensure_future(self._load())
         await asyncio.wait({first}, timeout=_FIRST_ANSWER_S)
-        if self._answer is None:
+        if self._answer is None and self._source.asks_workspace:
             await self._use_last_good()
         await first
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), self._seconds_to_next())
             self._wanted.clear()
+            await self._load()
+
+    async def watch_file(self) -> None:
+        """Use new versions of the file of this host, until cancelled; return at once if there is none."""
+        while self._watch is not None:
+            await self._watch.changed()
             await self._load()
 
     def request_reload(self) -> None:
@@ -101,27 +115,40 @@ class SettingsKeeper:
         asked_at_s = self._monotonic()
         async with self._lock:
             if self._asked_at_s is None or self._asked_at_s < asked_at_s:
-                await self._ask()
+                await self._look_everywhere()
 
     async def _load(self) -> None:
         async with self._lock:
-            await self._ask()
+            await self._look_everywhere()
 
-    async def _ask(self) -> None:
+    async def _look_everywhere(self) -> None:
+        """Read the file if it changed, ask the workspace, and use what comes of the two."""
         self._asked_at_s = self._monotonic()
+        is_other_file = await self._watch.refresh() if self._watch else False
+        if not self._source.asks_workspace:
+            await self._take(await self._sorted([]), "settings file")
+        elif not await self._ask() and is_other_file and self._rows is not None:
+            await self._take(await self._sorted(self._rows), "settings file")
+
+    async def _ask(self) -> bool:
+        """Ask the workspace, and use its answer; return whether there was one."""
         try:
-            rows = await self._source.workspace.fetch_settings(self._source.names)
+            rows = await self._source.workspace.fetch_settings(self._source.wanted())
         except AgentError as error:
             self._failures += 1
             self._telemetry.settings_unavailable(error)
-            return
-        answer = await self._parsed(rows)
-        if self._is_no_answer(rows, answer):
-            return
+            return False
+        theirs = await asyncio.to_thread(self._source.sort_without_file, rows)
+        if self._is_no_answer(rows, theirs):
+            return False
         self._failures = 0
         self._telemetry.settings_answered()
-        if await self._take(answer, "workspace") and rows:
+        self._tell_only_in_file(theirs)
+        before, self._theirs, self._rows = self._theirs, theirs, rows
+        await self._take(await self._sorted(rows) if self._watch else theirs, "workspace")
+        if before != theirs and rows:
             await self._keep(rows)
+        return True
 
     def _is_no_answer(self, rows: Sequence[object], answer: SettingsAnswer) -> bool:
         """Tell whether rows came of which none is a setting: a malformed answer changes nothing."""
@@ -141,13 +168,24 @@ class SettingsKeeper:
             rows = await asyncio.to_thread(self._source.last_good.load)
         except OSError:
             rows = None
-        if rows is not None:
-            await self._take(await self._parsed(rows), "volume")
+        if rows is None:
+            return
+        theirs = await asyncio.to_thread(self._source.sort_without_file, rows)
+        answer = await self._sorted(rows)
+        if self._answer is None:  # the workspace may have answered meanwhile
+            self._rows, self._theirs = rows, theirs
+            await self._take(answer, "volume")
 
-    async def _parsed(self, rows: Sequence[object]) -> SettingsAnswer:
-        source = self._source
+    async def _sorted(self, rows: Sequence[object]) -> SettingsAnswer:
         # In a thread: the first secret costs a key derivation of 50,000 rounds.
-        return await asyncio.to_thread(parse_settings, rows, source.box, source.names, checks=source.checks)
+        return await asyncio.to_thread(self._source.sort, rows)
+
+    def _tell_only_in_file(self, theirs: SettingsAnswer) -> None:
+        in_file = set(map(folded, self._source.local.settings.names)) if self._source.local else set()
+        before = self._only_in_file
+        self._only_in_file = frozenset(name for name in theirs.unknown if folded(name) in in_file)
+        for name in sorted(self._only_in_file - before):
+            self._telemetry.setting_only_in_file(name)
 
     async def _take(self, answer: SettingsAnswer, origin: str) -> bool:
         """Use an answer; return whether it differs from the one in use."""
@@ -160,8 +198,8 @@ class SettingsKeeper:
                 self._telemetry.setting_disabled(setting.name, setting.reason)
         for name in answer.unknown:
             # The volume only tells which settings there were when it was written.
-            if origin == "workspace" and (before is None or name not in before.unknown):
-                self._telemetry.setting_unknown(name)
+            if origin != "volume" and (before is None or name not in before.unknown):
+                self._telemetry.setting_unknown(name, origin)
         self._telemetry.settings_loaded(len(answer.settings), origin)
         await self._on_change(answer.settings)
         return True

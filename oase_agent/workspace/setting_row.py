@@ -14,6 +14,7 @@ from oase_agent.model import NO_SECRET, ConnectionMethod, RequestMethod, Secret,
 from oase_agent.workspace.secrets import SecretBox, SecretUnreadable
 
 NAME_COLUMN = "EVENT_COLLECTION_SETTINGS_NAME"
+DISCARDED_COLUMN = "DISUSE_FLAG"
 _ID_COLUMN = "EVENT_COLLECTION_SETTINGS_ID"
 _SECRET_COLUMNS = frozenset({"AUTH_TOKEN", "PASSWORD", "SECRET_ACCESS_KEY"})
 
@@ -36,6 +37,7 @@ _NAME_LIMIT_BYTES = 255
 _ID_LIMIT = 40
 _PORT_RANGE = (0, 65_535)
 _TTL_RANGE_S = (10, 2_147_483_647)
+_INTEGER_COLUMNS: Mapping[str, tuple[int, int]] = MappingProxyType({"PORT": _PORT_RANGE, "TTL": _TTL_RANGE_S})
 
 # Contract 4.1. Method 3 has no row for its columns there; without both of them its header means nothing.
 _MUST_BE_FILLED: Mapping[ConnectionMethod, tuple[str, ...]] = MappingProxyType(
@@ -44,9 +46,17 @@ _MUST_BE_FILLED: Mapping[ConnectionMethod, tuple[str, ...]] = MappingProxyType(
         ConnectionMethod.BASIC: ("URL", "USERNAME", "PASSWORD"),
         ConnectionMethod.SHARED_KEY_LITE: ("URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"),
         ConnectionMethod.OPTIONAL: ("URL",),
+        ConnectionMethod.IMAP: ("URL", "USERNAME", "PASSWORD"),
     }
 )
 _HTTP_REQUEST_METHODS = (RequestMethod.GET, RequestMethod.POST)
+_IMAP_REQUEST_METHODS = (
+    RequestMethod.IMAP_TLS,
+    RequestMethod.IMAP_STARTTLS,
+    RequestMethod.IMAP_PLAINTEXT,
+)
+_IMAP_PORT = 143
+_IMAPS_PORT = 993
 
 
 def connection_method(row: Mapping[str, Any]) -> ConnectionMethod:
@@ -63,22 +73,22 @@ def read_setting(row: Mapping[str, Any], method: ConnectionMethod, box: SecretBo
 
     A secret that the method does not need may be unreadable; it is empty then.
     """
-    if method is ConnectionMethod.IMAP:
-        raise SettingRejected("mail is not supported yet", Reason.UNSUPPORTED)
     required = _MUST_BE_FILLED[method]
     texts = {column: _text(row, column, limit) for column, limit in _TEXT_COLUMNS.items()}
     secrets = {column: _secret(row, column, box, needed=column in required) for column in _SECRET_COLUMNS}
     for column in required:
         if not (texts.get(column) or secrets.get(column)):
             raise _rejected(f"{column} is empty, but CONNECTION_METHOD_ID {method} needs it")
+    request_method = _request_method(row, method)
+    is_mail = method is ConnectionMethod.IMAP
     return Setting(
         id=_id(row),
         name=_name(row),
         connection_method=method,
-        request_method=_request_method(row, method),
+        request_method=request_method,
         url=texts["URL"] or "",
         ttl_s=_ttl_s(row),
-        port=_integer(row, "PORT", _PORT_RANGE),
+        port=_mail_port(row, request_method) if is_mail else _integer(row, "PORT", _PORT_RANGE),
         request_header=texts["REQUEST_HEADER"],
         proxy=_checked_proxy(texts["PROXY"]),
         auth_token=secrets["AUTH_TOKEN"],
@@ -88,11 +98,28 @@ def read_setting(row: Mapping[str, Any], method: ConnectionMethod, box: SecretBo
         access_key_id=texts["ACCESS_KEY_ID"],
         secret_access_key=secrets["SECRET_ACCESS_KEY"],
         parameter=texts["PARAMETER"],
-        response_is_list=texts["RESPONSE_LIST_FLAG"] == "1",
+        # A mailbox is a list whatever the flag says; the workspace itself sets it (contract section 4).
+        response_is_list=is_mail or texts["RESPONSE_LIST_FLAG"] == "1",
         response_key=texts["RESPONSE_KEY"],
         event_id_key=texts["EVENT_ID_KEY"],
         row=MappingProxyType({name: value for name, value in row.items() if name not in _SECRET_COLUMNS}),
     )
+
+
+def check_column(row: Mapping[str, Any], column: str) -> None:
+    """Look at one column alone, whatever the others say; raises SettingRejected. No secret is looked at."""
+    if column == NAME_COLUMN:
+        _name(row)
+    elif column == _ID_COLUMN:
+        _id(row)
+    elif column == "CONNECTION_METHOD_ID":
+        connection_method(row)
+    elif column == "PROXY":
+        _checked_proxy(_text(row, column, _TEXT_COLUMNS[column]))
+    elif column in _TEXT_COLUMNS:
+        _text(row, column, _TEXT_COLUMNS[column])
+    elif column in _INTEGER_COLUMNS:
+        _integer(row, column, _INTEGER_COLUMNS[column])
 
 
 def _rejected(message: str) -> SettingRejected:
@@ -117,10 +144,8 @@ def _text(row: Mapping[str, Any], column: str, limit: int | None) -> str | None:
 
 
 def _id(row: Mapping[str, Any]) -> str:
-    value = _text(row, _ID_COLUMN, _ID_LIMIT)
-    if value is None:
-        raise _rejected(f"{_ID_COLUMN} is empty")
-    return value
+    """Return the id, empty where nobody told it: the workspace then labels events by their setting's name."""
+    return _text(row, _ID_COLUMN, _ID_LIMIT) or ""
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -152,16 +177,28 @@ def _ttl_s(row: Mapping[str, Any]) -> int:
 
 def _request_method(row: Mapping[str, Any], method: ConnectionMethod) -> RequestMethod:
     value = row.get("REQUEST_METHOD_ID")
-    if value not in _HTTP_REQUEST_METHODS:
+    is_mail = method is ConnectionMethod.IMAP
+    usable = _IMAP_REQUEST_METHODS if is_mail else _HTTP_REQUEST_METHODS
+    if not isinstance(value, str) or value not in usable:
+        named = "3 (TLS), 4 (STARTTLS) or 5" if is_mail else "1 (GET) or 2 (POST)"
         raise _rejected(
-            f"REQUEST_METHOD_ID {_shown(value)} does not fit CONNECTION_METHOD_ID {method}: use 1 (GET) or 2 (POST)"
+            f"REQUEST_METHOD_ID {_shown(value)} does not fit CONNECTION_METHOD_ID {method}: use {named}"
         )
     return RequestMethod(value)
 
 
+def _mail_port(row: Mapping[str, Any], request_method: RequestMethod) -> int:
+    """Return PORT, or the port of the protocol; 0 means none, as for the predecessor."""
+    default = _IMAPS_PORT if request_method is RequestMethod.IMAP_TLS else _IMAP_PORT
+    return _integer(row, "PORT", _PORT_RANGE) or default
+
+
 def _secret(row: Mapping[str, Any], column: str, box: SecretBox, *, needed: bool) -> Secret:
+    value = row.get(column)
+    if isinstance(value, Secret):  # from a file of this host: not encrypted
+        return value
     try:
-        return box.decrypt(row.get(column))
+        return box.decrypt(value)
     except SecretUnreadable as error:
         if needed:
             raise _rejected(f"{column}: {error}") from error

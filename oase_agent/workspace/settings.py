@@ -11,7 +11,12 @@ from typing import Any
 from oase_agent.errors import SettingRejected
 from oase_agent.model import ConnectionMethod, DisabledSetting, Setting
 from oase_agent.workspace.secrets import SecretBox
-from oase_agent.workspace.setting_row import NAME_COLUMN, connection_method, read_setting
+from oase_agent.workspace.setting_row import (
+    DISCARDED_COLUMN,
+    NAME_COLUMN,
+    connection_method,
+    read_setting,
+)
 
 Check = Callable[[Setting], object]
 """Looks at one setting with more knowledge than this module has: raises SettingRejected; its result is ignored."""
@@ -29,7 +34,8 @@ class Respelled:
 class SettingsAnswer:
     """The settings by what becomes of them; together they cover every requested name and every row.
 
-    `settings` are in the order of the requested names. `skipped` have method 99: somebody else posts their events.
+    `settings` are in the order of the requested names. `skipped` have method 99, because somebody else posts their
+    events, or were discarded: the workspace leaves those out itself, a file of this host may switch one off.
     `unknown` were requested but not in the answer: the workspace omits them silently (contract 3.1).
     """
 
@@ -64,7 +70,7 @@ def parse_settings(
     for row in matches.rows:
         try:
             method = connection_method(row)
-            if method is ConnectionMethod.NO_AGENT:
+            if method is ConnectionMethod.NO_AGENT or row.get(DISCARDED_COLUMN) == "1":
                 skipped.append(row[NAME_COLUMN])
                 continue
             settings.append(_checked(read_setting(row, method, box), checks))
@@ -114,12 +120,12 @@ def _match(named: Mapping[str, Mapping[str, Any]], requested: Sequence[str]) -> 
     """
     by_folded: dict[str, str] = {}
     for spelled in named:
-        by_folded.setdefault(_folded(spelled), spelled)
+        by_folded.setdefault(folded(spelled), spelled)
     found: dict[str, Mapping[str, Any]] = {}  # by the workspace's name: two spellings may mean one row
     unknown: list[str] = []
     respelled: list[Respelled] = []
     for wanted in dict.fromkeys(requested):
-        name = wanted if wanted in named else by_folded.get(_folded(wanted), "")
+        name = wanted if wanted in named else by_folded.get(folded(wanted), "")
         if not name:
             unknown.append(wanted)
             continue
@@ -134,5 +140,6 @@ def _match(named: Mapping[str, Mapping[str, Any]], requested: Sequence[str]) -> 
     )
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return a name as the workspace compares it."""
     return name.strip().casefold()

@@ -113,6 +113,33 @@ def test_the_row_of_a_setting_is_read_only_and_holds_no_secret() -> None:
         setting.row["NOTE"] = "changed"  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("request_method", "port", "meant"),
+    [
+        ("3", None, 993),
+        ("4", None, 143),
+        ("5", None, 143),
+        ("5", 0, 143),
+        ("3", 10993, 10993),
+        ("5", 993, 993),
+    ],
+)
+def test_a_mailbox_is_a_list_at_the_port_of_its_protocol(
+    request_method: str, port: int | None, meant: int
+) -> None:
+    setting = only_setting(
+        CONNECTION_METHOD_ID="4",
+        REQUEST_METHOD_ID=request_method,
+        URL="mail.example.com",
+        PORT=port,
+        USERNAME="ops",
+        PASSWORD=SECRET_TOKEN,
+        RESPONSE_LIST_FLAG=None,
+    )
+    assert (setting.connection_method, setting.request_method) == ("4", request_method)
+    assert (setting.port, setting.response_is_list) == (meant, True)
+
+
 def test_an_empty_text_counts_as_unset() -> None:
     setting = only_setting(PARAMETER="", RESPONSE_KEY="", PROXY="", RESPONSE_LIST_FLAG=None)
     assert (setting.parameter, setting.response_key, setting.proxy) == (None, None, None)
@@ -122,7 +149,23 @@ def test_an_empty_text_counts_as_unset() -> None:
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"CONNECTION_METHOD_ID": "4", "REQUEST_METHOD_ID": "5"}, "mail is not supported yet"),
+        (
+            {
+                "CONNECTION_METHOD_ID": "4",
+                "REQUEST_METHOD_ID": "1",
+                "USERNAME": "ops",
+                "PASSWORD": SECRET_TOKEN,
+            },
+            "REQUEST_METHOD_ID '1' does not fit CONNECTION_METHOD_ID 4: use 3 (TLS), 4 (STARTTLS) or 5",
+        ),
+        (
+            {"CONNECTION_METHOD_ID": "4", "REQUEST_METHOD_ID": "5", "PASSWORD": SECRET_TOKEN},
+            "USERNAME is empty, but CONNECTION_METHOD_ID 4 needs it",
+        ),
+        (
+            {"CONNECTION_METHOD_ID": "4", "REQUEST_METHOD_ID": "5", "USERNAME": "ops"},
+            "PASSWORD is empty, but CONNECTION_METHOD_ID 4 needs it",
+        ),
         ({"CONNECTION_METHOD_ID": "6"}, "CONNECTION_METHOD_ID '6' is not known to this agent"),
         ({"CONNECTION_METHOD_ID": None}, "CONNECTION_METHOD_ID NoneType is not known to this agent"),
         ({"CONNECTION_METHOD_ID": ["1"]}, "CONNECTION_METHOD_ID list is not known to this agent"),
@@ -134,7 +177,6 @@ def test_an_empty_text_counts_as_unset() -> None:
             {"REQUEST_METHOD_ID": None},
             "REQUEST_METHOD_ID NoneType does not fit CONNECTION_METHOD_ID 5: use 1 (GET) or 2 (POST)",
         ),
-        ({"EVENT_COLLECTION_SETTINGS_ID": None}, "EVENT_COLLECTION_SETTINGS_ID is empty"),
         (
             {"EVENT_COLLECTION_SETTINGS_ID": "x" * 41},
             "EVENT_COLLECTION_SETTINGS_ID is longer than 40 characters",
@@ -310,3 +352,11 @@ def test_a_further_check_disables_only_what_it_rejects() -> None:
     answer = parse_settings([row("a", TTL=11), row("b", TTL=12)], BOX, ["a", "b"], checks=[no_odd_ttl])
     assert [setting.name for setting in answer.settings] == ["b"]
     assert answer.disabled == (DisabledSetting("a", "TTL is odd"),)
+
+
+def test_a_setting_may_be_without_an_id() -> None:
+    assert only_setting(EVENT_COLLECTION_SETTINGS_ID=None).id == ""
+
+
+def test_a_discarded_row_is_skipped() -> None:
+    assert answer_for(row(DISUSE_FLAG="1")).skipped == ("web",)
