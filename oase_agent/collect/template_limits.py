@@ -1,114 +1,140 @@
-"""How much work, and how large a number or text, one template may make (promises C2 and C4).
+"""How much work and memory one template may take (promises S2, C2 and C4).
 
-Jinja's sandbox keeps templates away from Python, but not from endless loops and from gigabytes of padding.
+Jinja's sandbox keeps templates away from Python, but not from endless loops, gigabytes of padding, or structures that
+hold themselves a million times. Python cannot be stopped inside one call of a C function, so two things are limited:
+how much is done between two calls (steps, time), and how large a value one call can be given or can make.
 """
 
-import re
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
 from typing import Any
 
-MAX_CHARACTERS = 1 << 20
-# Rounds of all loops, and calls, of one text: some 50 ms of work.
-MAX_STEPS = 100_000
-_MAX_NUMBER_BITS = 1 << 16
+# Characters of a text; or what a list, with everything in it, would take as a text.
+MAX_SIZE = 1 << 20
+# Rounds of loops, calls, filters and operators of one text: up to a second of work.
+MAX_STEPS = 250_000
+MAX_PRODUCED_BYTES = 16 << 20
+MAX_SECONDS = 1.0
+MAX_TEMPLATE_CHARACTERS = 64 << 10
+# Names, operators, brackets … between `{{` and `}}`: to compile one takes up to 5 KiB and 50 µs.
+MAX_TEMPLATE_TOKENS = 3000
+# Hashing, and giving up, a tuple in a tuple in a tuple … takes the stack of C.
+MAX_DEPTH = 50
 
-# A width of five digits, a width that is an argument (`%*d`), or one that is a field (`{:{}}`).
-_WIDE_FORMAT = re.compile(r"\d{5,}|%[^%a-zA-Z]*\*|:[^{}]*\{")
-_PADDING_METHODS = frozenset({"center", "expandtabs", "ljust", "rjust", "to_bytes", "zfill"})
+# Rounds of loops and pieces of output between two looks at the clock, which takes as long as they do.
+_ROUNDS = 16
+# What one character of a text takes once it is a text of its own, in a list.
+_CHARACTER_BYTES = 84
 
-# Filters of jinja that pad or repeat as often as an argument says.
-PADDING_FILTERS = ("batch", "center", "indent", "slice", "tojson")
+Clock = Callable[[], float]
 
 
 class TooMuchError(Exception):
     """A template exceeds a limit."""
 
 
-class Steps:
-    """How many more steps the text that is being rendered may take."""
+class TooSlowError(TooMuchError):
+    """A template takes longer than MAX_SECONDS."""
 
-    __slots__ = ("_left",)
 
-    def __init__(self) -> None:
-        self._left = MAX_STEPS
+class Budget:
+    """What the text that is being rendered may still take; for one thread.
+
+    `clock` tells seconds. The default is the processor time of the thread: templates never wait, and on a busy
+    machine a good template must not fail.
+    """
+
+    __slots__ = ("_bytes", "_clock", "_deadline", "_rounds", "_steps")
+
+    def __init__(self, clock: Clock = time.thread_time) -> None:
+        self._clock = clock
+        self.restart()
 
     def restart(self) -> None:
         """Start to count for another text."""
-        self._left = MAX_STEPS
+        self._steps = MAX_STEPS
+        self._rounds = 0
+        self._bytes = MAX_PRODUCED_BYTES
+        self._deadline = self._clock() + MAX_SECONDS
 
-    def take(self) -> None:
-        """Count one step; raises TooMuchError for the first one too many."""
-        self._left -= 1
-        if self._left < 0:
+    def take(self, steps: int = 1) -> None:
+        """Count steps that may take long each; raises TooMuchError for the first one too many, or after the time."""
+        self._steps -= steps
+        if self._steps < 0:
+            raise TooMuchError
+        if self._clock() > self._deadline:
+            raise TooSlowError
+
+    def go_round(self, steps: int = 1) -> None:
+        """Count short steps: like `take`, but does not look at the clock every time."""
+        self._steps -= steps
+        self._rounds += 1
+        if self._steps < 0 or self._rounds >= _ROUNDS:
+            self._rounds = 0
+            self.take(0)
+
+    def produce(self, size_bytes: int) -> None:
+        """Count memory that was taken, or is about to be; it is never given back. Raises TooMuchError."""
+        self._bytes -= size_bytes
+        if self._bytes < 0:
             raise TooMuchError
 
+    def keep(self, text: str) -> str:
+        """Return a text that was made, and count it; raises TooMuchError if it is too long."""
+        check_size(len(text))
+        self.produce(sys.getsizeof(text))
+        return text
 
-def limited_output(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the pieces of a rendered text; raises TooMuchError before it becomes too long."""
-    left = MAX_CHARACTERS
-    for piece in pieces:
-        left -= len(piece)
-        if left < 0:
-            raise TooMuchError
-        yield piece
+    def counted(self, items: Iterable[Any], steps: int = 1) -> "Steps":
+        """Return an iterator that takes `steps` for every item."""
+        if isinstance(items, str):
+            self.produce(_CHARACTER_BYTES * len(items))
+        return Steps(self, items, steps, depth_of(items) + 1)
 
-
-def check_operation(operator: str, left: Any, right: Any) -> None:
-    """Raise TooMuchError if the result of `*`, `**` or `%` would be too large."""
-    if operator == "%" and isinstance(left, str):
-        check_format(left)
-    elif operator == "**" and isinstance(left, int) and isinstance(right, int):
-        _check_bits(left.bit_length() * right)
-    elif operator == "*" and isinstance(left, int) and isinstance(right, int):
-        _check_bits(left.bit_length() + right.bit_length())
-    elif operator == "*":
-        for text, times in ((left, right), (right, left)):
-            if isinstance(times, int) and hasattr(text, "__len__") and len(text) * times > MAX_CHARACTERS:
+    def output(self, pieces: Iterable[str]) -> str:
+        """Return the text that the pieces make; raises TooMuchError before it becomes too long."""
+        kept = []
+        left = MAX_SIZE
+        for piece in pieces:
+            self.go_round()
+            left -= len(piece)
+            if left < 0:
                 raise TooMuchError
+            kept.append(piece)
+        return "".join(kept)
 
 
-def check_call(function: Any, arguments: Iterable[Any]) -> None:
-    """Raise TooMuchError if a method would pad a text too far."""
-    name = getattr(function, "__name__", "")
-    for argument in arguments:
-        if name in _PADDING_METHODS:
-            _check_width(argument)
-        elif name == "strftime" and isinstance(argument, str):
-            check_format(argument)
+class Steps(Iterator[Any]):
+    """An iterator that takes steps. `depth` is how many iterators are wrapped into each other."""
+
+    __slots__ = ("_budget", "_items", "_steps", "depth")
+
+    def __init__(self, budget: Budget, items: Iterable[Any], steps: int, depth: int) -> None:
+        self.depth = check_depth(depth)
+        self._budget = budget
+        self._items = iter(items)
+        self._steps = steps
+
+    def __next__(self) -> Any:
+        """Return the next item; raises TooMuchError when the steps are used up."""
+        self._budget.go_round(self._steps)
+        return next(self._items)
 
 
-def check_format(text: str) -> None:
-    """Raise TooMuchError for a format, in the way of `%`, `str.format` or strftime, with a wide field."""
-    if _WIDE_FORMAT.search(text):
+def depth_of(value: Any) -> int:
+    """Return how many iterators are wrapped into each other in `value`."""
+    return value.depth if isinstance(value, Steps) else 0
+
+
+def check_size(size: int) -> None:
+    """Raise TooMuchError for a size of more than MAX_SIZE."""
+    if size > MAX_SIZE:
         raise TooMuchError
 
 
-def limited_format(text: Any, *args: Any, **kwargs: Any) -> str:
-    """Do what jinja's filter `format` does, with limited widths."""
-    check_format(str(text))
-    return str(text) % (kwargs or args)
-
-
-def with_limited_widths(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that raises TooMuchError for a large number among the arguments beside its value."""
-    # Jinja marks filters that want to be passed something before the value.
-    first = 2 if hasattr(function, "jinja_pass_arg") else 1
-
-    @wraps(function)  # which takes over the mark
-    def limited(*args: Any, **kwargs: Any) -> Any:
-        for argument in (*args[first:], *kwargs.values()):
-            _check_width(argument)
-        return function(*args, **kwargs)
-
-    return limited
-
-
-def _check_bits(bits: int) -> None:
-    if bits > _MAX_NUMBER_BITS:
+def check_depth(depth: int) -> int:
+    """Return `depth`, or raise TooMuchError if values are put into each other too often."""
+    if depth > MAX_DEPTH:
         raise TooMuchError
-
-
-def _check_width(argument: Any) -> None:
-    if isinstance(argument, int) and argument > MAX_CHARACTERS:
-        raise TooMuchError
+    return depth

@@ -1,9 +1,8 @@
 """The templates of a setting: from URL, REQUEST_HEADER and PARAMETER to a request (contract section 5).
 
-Whoever may edit a setting writes templates, so these run in a sandbox: they cannot reach Python (promise S2, D18),
-and loops, numbers and texts are limited so that one setting does not hold up the others (C2, C4). A text that is
-doubled again and again can still take memory before its length is looked at; the memory limit of the container is
-what stops that.
+Whoever may edit a setting writes templates, so these run in a sandbox (template_sandbox.py): they cannot reach Python
+(promise S2, D18), and what they may take of time and memory is limited, so that one setting does not hold up the
+others (C2, C4).
 
 A template that fails sends nothing; the reference agent would send the raw template (D29). No message repeats a
 template or a value, and failures are raised `from None`: the frames of a template hold the decrypted secrets of the
@@ -12,37 +11,29 @@ setting, and jinja's own messages quote the template.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import lru_cache
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from oase_agent.collect.template_limits import (
-    PADDING_FILTERS,
-    Steps,
-    check_call,
-    check_format,
-    check_operation,
-    limited_format,
-    limited_output,
-    with_limited_widths,
+    MAX_SECONDS,
+    MAX_TEMPLATE_CHARACTERS,
+    MAX_TEMPLATE_TOKENS,
+    Clock,
 )
 from oase_agent.errors import Reason, SettingRejected, SourceUnavailable
 from oase_agent.model import Cursor, Setting, SourceRequest
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-    from jinja2.runtime import Context
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from oase_agent.collect.template_sandbox import Renderer
 
 # Some two texts of each of 200 settings; a compiled one takes some 7 KiB.
 _KEPT_TEMPLATES = 400
 
 _SYNTAX = ("{{", "{%", "{#")
-# The filter that the compiler puts around what a loop runs over.
-_COUNTED = "_counted"
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 # Why a rendering failed, by the name of the error, because jinja2 must not be imported for the names.
@@ -53,8 +44,13 @@ _KINDS = {
     "ZeroDivisionError": "it divides by zero",
     "TemplateAssertionError": "it uses a filter or test that does not exist",
     "TemplateSyntaxError": "its syntax is wrong",
+    "RecursionError": "parts of it are nested too deeply, or it calls itself too often",
+    "SyntaxError": "parts of it are nested too deeply",  # of Python, for what jinja made of it
     "OverflowError": "a number or range in it is too large",
     "TooMuchError": "it takes too many steps, or a number or text in it is too large",
+    "TooSlowError": f"it takes longer than {MAX_SECONDS:g} s of processor time",
+    "TemplateTooLongError": f"it has more than {MAX_TEMPLATE_CHARACTERS} characters, or more than "
+    f"{MAX_TEMPLATE_TOKENS} names, numbers and operators",
 }
 
 
@@ -73,12 +69,15 @@ class TemplateFacts:
 
 
 class RequestTemplates:
-    """Renders requests, and keeps the compiled templates. For one thread; build one and share it."""
+    """Renders requests, and keeps the compiled templates. For one thread; build one and share it.
 
-    def __init__(self, kept_templates: int = _KEPT_TEMPLATES) -> None:
+    `clock` tells the seconds that a text may take MAX_SECONDS of.
+    """
+
+    def __init__(self, kept_templates: int = _KEPT_TEMPLATES, *, clock: Clock = time.thread_time) -> None:
         self._kept_templates = kept_templates
-        self._steps = Steps()
-        self._compiled: Callable[[str], Template] | None = None
+        self._clock = clock
+        self._renderer: Renderer | None = None
 
     def render_request(self, setting: Setting, facts: TemplateFacts) -> SourceRequest:
         """Return the request of the next collection of `setting`.
@@ -112,82 +111,21 @@ class RequestTemplates:
     def _render(self, setting: Setting, column: str, text: str, variables: Mapping[str, Any]) -> str:
         if not _has_syntax(text):
             return _as_jinja_reads(text)
-        if self._compiled is None:
+        if self._renderer is None:
             # Not before the first template, because many agents have none and the import takes 2 MiB.
-            self._compiled = _new_compiler(self._steps, self._kept_templates)
+            from oase_agent.collect.template_sandbox import Renderer  # noqa: PLC0415
+
+            self._renderer = Renderer(self._clock, self._kept_templates)
         try:
-            template = self._compiled(text)
+            template = self._renderer.compiled(text)
         except Exception as error:  # the text is foreign, and so is what it makes the parser raise
             line = getattr(error, "lineno", None)
             raise SettingRejected(_complaint(setting, column, line, error), Reason.TEMPLATE) from None
-        self._steps.restart()
         try:
-            return "".join(limited_output(template.generate(variables)))
+            return self._renderer.rendered(template, variables)
         except Exception as error:  # a template may raise anything
-            line = _line_of(template, error)
+            line = _line_of(template.filename, error)
             raise SourceUnavailable(_complaint(setting, column, line, error), Reason.TEMPLATE) from None
-
-
-def _new_compiler(steps: Steps, kept_templates: int) -> Callable[[str], "Template"]:
-    """Return the function that compiles a text, and keeps what it compiled last."""
-    from jinja2 import nodes  # noqa: PLC0415 - see _render
-
-    sandbox = _new_sandbox(steps)
-
-    @lru_cache(maxsize=kept_templates)
-    def compiled(text: str) -> "Template":
-        tree = sandbox.parse(text)
-        for loop in tree.find_all(nodes.For):
-            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
-        return sandbox.from_string(tree)
-
-    return compiled
-
-
-def _new_sandbox(steps: Steps) -> "ImmutableSandboxedEnvironment":
-    """Return jinja's sandbox without modification of values, with our limits."""
-    from jinja2 import pass_context  # noqa: PLC0415 - see _render
-    from jinja2.exceptions import SecurityError  # noqa: PLC0415
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        intercepted_binops = frozenset({"*", "**", "%"})
-
-        def call_binop(self, context: "Context", operator: str, left: Any, right: Any) -> Any:
-            check_operation(operator, left, right)
-            return super().call_binop(context, operator, left, right)
-
-        def call(__self, __context: "Context", __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-            # Double underscores, as in jinja: a template may pass any keyword.
-            steps.take()
-            check_call(__obj, (*args, *kwargs.values()))
-            return super().call(__context, __obj, *args, **kwargs)
-
-        def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-            wrapped = super().wrap_str_format(value)
-            if wrapped is not None:
-                check_format(value.__self__)
-            return wrapped
-
-        def unsafe_undefined(self, obj: Any, attribute: str) -> NoReturn:  # noqa: ARG002
-            # Jinja would only fail when the result is used, and print nothing if it is printed.
-            raise SecurityError(attribute)
-
-    # That it wants the context keeps jinja from folding it into a constant when it compiles.
-    @pass_context
-    def counted(_context: "Context", items: Iterable[Any]) -> Iterator[Any]:
-        for item in items:
-            steps.take()
-            yield item
-
-    sandbox = Sandbox()
-    for name in ("lipsum", "cycler", "joiner"):
-        del sandbox.globals[name]
-    sandbox.filters[_COUNTED] = counted
-    sandbox.filters["format"] = limited_format
-    for name in PADDING_FILTERS:
-        sandbox.filters[name] = with_limited_widths(sandbox.filters[name])
-    return sandbox
 
 
 def _variables(setting: Setting, facts: TemplateFacts) -> dict[str, Any]:
@@ -256,11 +194,9 @@ def _as_jinja_reads(text: str) -> str:
     return _NEWLINE.sub("\n", text).removesuffix("\n")
 
 
-def _line_of(template: "Template", error: Exception) -> int | None:
+def _line_of(filename: str | None, error: Exception) -> int | None:
     """Return the line of the template that failed: jinja puts it into the traceback."""
-    lines = [
-        line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == template.filename
-    ]
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == filename]
     return lines[-1] if lines else None
 
 

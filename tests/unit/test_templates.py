@@ -291,7 +291,7 @@ def test_reference_defect_29_a_template_that_fails_sends_nothing_and_may_work_ne
         ("{% if hunter2 %}", " in line 1", "its syntax is wrong"),
         ("\n{{ hunter2 hunter2 }}", " in line 2", "its syntax is wrong"),
         ("{{ 1|hunter2 }}", " in line 1", "it uses a filter or test that does not exist"),
-        ("{{" + "(" * 3000, "", "it ends with RecursionError"),
+        ("{{" + "(" * 2000, "", "parts of it are nested too deeply, or it calls itself too often"),
     ],
 )
 def test_wrong_syntax_rejects_the_setting(template: str, where: str, kind: str) -> None:
@@ -316,112 +316,6 @@ def test_promise_s3_a_failed_template_shows_neither_its_text_nor_a_value_nor_a_c
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-
-
-ESCAPES = [
-    "{{ ''.__class__ }}",
-    "{{ ''['__class__'] }}",
-    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-    "{{ x.__init__.__globals__ }}",
-    "{{ EXASTRO_LAST_FETCHED_TIME.__class__.__init__.__globals__ }}",
-    "{{ EXASTRO_EVENT_COLLECTION_SETTING.get.__self__.__class__ }}",
-    "{{ ''|attr('__class__') }}",
-    "{{ ''|attr('__cla' ~ 'ss__') }}",
-    "{{ [1]|map(attribute='__class__')|list }}",
-    "{{ [1]|map('attr', '__class__')|list }}",
-    "{{ [1]|groupby('__class__') }}",
-    "{{ '{0.__class__}'.format(1) }}",
-    "{{ '{a.__class__}'.format_map({'a': 1}) }}",
-    "{{ ['{0.__class__.__mro__}']|map('format', 1)|list }}{{ ('{0.__class__}'|attr('format'))(1) }}",
-    "{{ ('{0.__class__}'|safe).format(1) }}",
-    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
-    "{{ lipsum.__globals__['os'] }}",
-    "{{ joiner.__init__.__globals__ }}",
-    "{{ namespace.__init__.__globals__ }}",
-    "{{ dict.__base__ }}",
-    "{{ range.__class__ }}",
-    "{{ self.__init__.__globals__ }}",
-    "{{ self._TemplateReference__context }}",
-    "{{ caller.__globals__ }}",
-    "{% macro m() %}{% endmacro %}{{ m.__call__.__globals__ }}{{ m._func }}",
-    "{% for i in [1] %}{{ loop.__init__.__globals__ }}{% endfor %}",
-    "{{ (1).__add__ }}",
-    "{{ config.from_object('os') }}",
-    "{% set x = ''.__class__ %}{{ x }}",
-    "{% import 'os' as os %}{{ os.getpid() }}",
-    "{{ EXASTRO_EVENT_COLLECTION_SETTING.update({'a': 1}) }}",
-    "{{ EXASTRO_EVENT_COLLECTION_SETTING.SAVED_IDS.append('x') }}",
-]
-
-
-@pytest.mark.parametrize("template", ESCAPES)
-def test_reference_defect_18_templates_cannot_run_code(template: str) -> None:
-    with pytest.raises(SourceUnavailable) as caught:
-        request_of(setting_with(parameter=template))
-    assert caught.value.reason is Reason.TEMPLATE
-
-
-@pytest.mark.parametrize("name", ["cycler", "joiner", "lipsum"])
-def test_reference_defect_18_globals_of_jinja_that_settings_do_not_need_are_gone(name: str) -> None:
-    assert text_of(f"{{{{ {name} }}}}") == ""
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
-        "{% for a in 'x' * 9999 %}{% for b in 'x' * 9999 %}{% endfor %}{% endfor %}",
-        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-        "{% for x in [[[]] * 99] * 99 recursive %}{{ loop(x * 99) }}{% endfor %}",
-        "{{ range(10 ** 9) }}",
-        "{{ 'a' * 10 ** 9 }}",
-        "{{ 10 ** 9 * [1] }}",
-        "{{ 9 ** (9 ** 9) }}",
-        "{% set a = 2 ** 40000 %}{% set b = a * a %}{{ b }}",
-        "{{ 'a'|center(10 ** 9) }}",
-        "{{ 'a'|indent(width=10 ** 9, first=true) }}",
-        "{{ [1]|batch(10 ** 9, 'x')|list }}",
-        "{{ [1]|slice(10 ** 9)|list }}",
-        "{{ [1]|tojson(indent=10 ** 9) }}",
-        "{{ 'a'.ljust(10 ** 9) }}",
-        "{{ 'a'.zfill(10 ** 9) }}",
-        "{{ (1).to_bytes(10 ** 9, 'big') }}",
-        "{{ '%999999999d'|format(1) }}",
-        "{{ '%999999999d' % 1 }}",
-        "{{ '%*d' % (10 ** 9, 1) }}",
-        "{{ '{:>999999999}'.format(1) }}",
-        "{{ '{:{}}'.format(1, 10 ** 9) }}",
-        "{{ EXASTRO_CURRENT_TIME.strftime('%999999999d') }}",
-        "{% for i in range(20000) %}{{ 'a' * 100 }}{% endfor %}",
-    ],
-)
-def test_promise_c4_a_template_cannot_take_endless_time_or_memory(template: str) -> None:
-    with pytest.raises(SourceUnavailable, match=r"too many steps|too large"):
-        request_of(setting_with(parameter=template))
-
-
-def test_one_mebibyte_of_output_is_accepted_and_one_character_more_is_not() -> None:
-    size = 1 << 20
-    assert len(parameter_of(f"{{{{ 'a' * {size} }}}}")) == size
-    with pytest.raises(SourceUnavailable):
-        parameter_of(f"{{{{ 'a' * {size} }}}}b")
-
-
-def test_the_limit_of_steps_holds_for_each_text_anew() -> None:
-    loop = "{% for a in range(300) %}{% for b in range(200) %}{% endfor %}{% endfor %}"
-    templates = RequestTemplates()
-    for _ in range(3):
-        request = templates.render_request(setting_with(url=f"u{loop}", parameter=f"p{loop}"), facts_with())
-        assert (request.url, request.parameter) == ("u", "p")
-
-
-def test_a_failed_text_does_not_spoil_the_next_one() -> None:
-    templates = RequestTemplates()
-    for wrong in ("{{ 1 / 0 }}", "{% if %}", "{% for a in range(9999) %}{{ 'a' * 9999 }}{% endfor %}"):
-        with pytest.raises((SettingRejected, SourceUnavailable)):
-            templates.render_request(setting_with(parameter=wrong), facts_with())
-    request = templates.render_request(setting_with(parameter="{{ 1 + 1 }}"), facts_with())
-    assert request.parameter == 2
 
 
 def test_templates_that_fell_out_of_the_cache_still_render() -> None:
