@@ -46,6 +46,7 @@ layers: $(READY)
 
 docs: $(READY) ## write the generated documents
 	$(BIN)/python -m oase_agent.config.reference > docs/configuration.md
+	$(BIN)/python -m oase_agent.config.source_options.schema > docs/source-options.schema.json
 	$(BIN)/python -m tests.chart.readme_table
 
 bench: $(READY) ## run every benchmark once (several minutes)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from oase_agent import __version__
 from oase_agent.errors import Reason, SettingRejected
-from oase_agent.model import ConnectionMethod, Setting
+from oase_agent.model import ConnectionMethod, Secret, Setting
 from oase_agent.sources.urls import split_url
 
 DEFAULT_HEADERS: Mapping[str, str] = {
@@ -19,6 +19,8 @@ DEFAULT_HEADERS: Mapping[str, str] = {
     "Accept": "*/*",
     "Accept-Encoding": "gzip, deflate",
 }
+
+_NO_HEADERS: Mapping[str, Secret] = {}
 
 # They say where the body ends, which only the HTTP client knows.
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
@@ -29,17 +31,22 @@ _FORBIDDEN_IN_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 def request_headers(
-    setting: Setting, url: str, configured: Mapping[str, str], now_s: float
+    setting: Setting,
+    url: str,
+    configured: Mapping[str, str],
+    now_s: float,
+    extra: Mapping[str, Secret] = _NO_HEADERS,
 ) -> dict[str, str]:
     """Return all headers of a request to `url`, where `configured` is the rendered REQUEST_HEADER.
 
     A later source replaces an earlier one whatever the case of the name: defaults, `configured`, then
-    `user:password@` of the URL or the credentials of the setting's method, which win over the URL.
-    Raises SettingRejected for a header that HTTP cannot carry.
+    `user:password@` of the URL or the credentials of the setting's method, which win over the URL, then `extra`,
+    the headers of SOURCE_OPTIONS_FILE. Raises SettingRejected for a header that HTTP cannot carry.
     """
     credentials = auth_headers(setting, now_s) or url_auth_headers(url)
     merged: dict[str, tuple[str, str]] = {}
-    for headers in (DEFAULT_HEADERS, configured, credentials):
+    revealed = {name: value.reveal() for name, value in extra.items()}
+    for headers in (DEFAULT_HEADERS, configured, credentials, revealed):
         merged |= {name.lower(): (name, value) for name, value in headers.items()}
     for name, value in merged.values():
         _check_header(name, value)
@@ -79,6 +86,17 @@ def basic_credentials(user: str, password: str) -> str:
     """Return the value of an Authorization header for HTTP Basic, in UTF-8 (RFC 7617)."""
     # A lone surrogate becomes "?" and the source answers 401: nothing better can be sent.
     return "Basic " + b64encode(f"{user}:{password}".encode("utf-8", "replace")).decode("ascii")
+
+
+def header_fault(name: str, value: str) -> str | None:
+    """Return why HTTP cannot carry a header, as the end of a sentence that does not show its value, or None."""
+    if not _TOKEN.fullmatch(name):
+        return "has a name with characters that HTTP does not allow"
+    if name.lower() in _FRAMING:
+        return "says where the body ends, which only the agent knows"
+    if _FORBIDDEN_IN_VALUE.search(value):
+        return "has a value with a line break or a control character"
+    return None
 
 
 def _check_header(name: str, value: str) -> None:

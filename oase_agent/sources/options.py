@@ -26,10 +26,11 @@ class PageStyle(StrEnum):
 class Pagination:
     """How a source that answers in pages is asked for all of them, and where that ends.
 
-    `path` is a JMESPath to the next URL or token in the body. `parameter` is the name under which a token, a page
-    number or an offset is sent: in the query of a GET, or at that dotted place of the JSON body of a POST. `size` is
-    how many elements a full page has: a shorter page is the last one. The caps end a collection as incomplete,
-    and the next one goes on from there.
+    `path` is a dotted path in the body, no JMESPath (pagination/dotted.py): to the next URL or token, and with `page`
+    and `offset` to the list, if RESPONSE_KEY is no such path to it. `parameter` is the name under which a token, a
+    page number or an offset is sent: in the query of a GET, or at that dotted place of the JSON body of a POST;
+    numbers begin at `first`. `size` is how many elements a full page has: a shorter page is the last one, without
+    it an empty one is. A run that reached `max_pages` or `max_bytes` ends, and the next one goes on from there.
     """
 
     style: PageStyle
@@ -67,8 +68,9 @@ class SourceOptions:
     """The options of one setting; None and empty values leave what holds for every source.
 
     `interval_s` and `timeout_s` are seconds, `max_bytes` counts after decompression. `tls` is the context for this
-    source, with its authorities and its own certificate. `headers` come from files and replace those of the setting.
-    `is_conditional` allows ETag and Last-Modified (RFC 9110, 13.1).
+    source itself and for the endpoint of its tokens, with its authorities and its own certificate; a host that the
+    source redirects to gets what holds for every source. `headers` replace those of the setting, and like its
+    credentials they go to no other host. `is_conditional` allows ETag and Last-Modified (RFC 9110, 13.1).
     """
 
     interval_s: float | None = None
@@ -88,4 +90,14 @@ OptionsOf = Callable[[str], SourceOptions]
 
 def no_options(_setting_name: str) -> SourceOptions:
     """Return what a setting has without a file of options."""
-    return SourceOptions()
+    return _NO_OPTIONS
+
+
+def secrets_of_options(options: SourceOptions) -> tuple[Secret, ...]:
+    """Return every secret of the options of a setting, so that whatever is shown of them can be masked."""
+    proxy = (options.proxy.password,) if options.proxy else ()
+    client = (options.oauth2.client_secret,) if options.oauth2 else ()
+    return tuple(secret for secret in (*options.headers.values(), *proxy, *client) if secret)
+
+
+_NO_OPTIONS = SourceOptions()

@@ -19,12 +19,23 @@ _BODY_HEADERS = frozenset({"content-type"})
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One request on the way to the answer; `url` is ready for the wire."""
+    """One request on the way to the answer; `url` is ready for the wire.
+
+    `private` are names of headers, in lower case, that leave with the credentials. `is_home` tells that no redirect
+    led to another host yet: only then tokens and the certificate of the setting are for it.
+    """
 
     method: str
     url: URL = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    private: frozenset[str] = frozenset()
+    is_home: bool = True
+
+    def with_authorization(self, value: str) -> "Hop":
+        """Return the same request with `value` instead of any other credentials in an Authorization header."""
+        others = {name: text for name, text in self.headers.items() if name.lower() != "authorization"}
+        return replace(self, headers={**others, "Authorization": value})
 
 
 def next_hop(hop: Hop, status: int, location: str) -> Hop:
@@ -41,8 +52,9 @@ def next_hop(hop: Hop, status: int, location: str) -> Hop:
             f"{origin_of(hop.url)} redirects to something that is not an http or https URL", Reason.REDIRECT
         ) from error
     dropped: frozenset[str] = frozenset()
-    if not _keeps_credentials(hop.url, url):
-        dropped |= _CREDENTIALS
+    if not keeps_credentials(hop.url, url):
+        dropped |= _CREDENTIALS | hop.private
+        hop = replace(hop, is_home=False)
     if status in {301, 302, 303}:
         dropped |= _BODY_HEADERS
         hop = replace(hop, method="GET", body=None)
@@ -50,7 +62,8 @@ def next_hop(hop: Hop, status: int, location: str) -> Hop:
     return replace(hop, url=url, headers=kept)
 
 
-def _keeps_credentials(old: URL, new: URL) -> bool:
+def keeps_credentials(old: URL, new: URL) -> bool:
+    """Tell whether what was meant for `old` may go to `new`: the same host, port and scheme, or one with TLS."""
     if old.host != new.host:
         return False
     is_upgrade = (old.scheme, old.port, new.scheme, new.port) == ("http", 80, "https", 443)

@@ -12,6 +12,7 @@ from oase_agent.errors import Reason, SettingRejected, SourceUnavailable
 from oase_agent.model import Setting
 from oase_agent.proxies import ProxyEnvironment
 from oase_agent.sources.authentication import basic_credentials
+from oase_agent.sources.options import SourceProxy
 from oase_agent.sources.urls import origin_of
 from oase_agent.tls import unverified_context
 
@@ -63,12 +64,14 @@ def proxy_of(setting: Setting) -> Proxy | None:
         raise SettingRejected(f"PROXY of the setting {error}", Reason.INVALID_SETTING) from error
 
 
-def proxy_for(setting: Setting, environment: ProxyEnvironment, url: URL) -> Proxy | None:
-    """Return the proxy for one request: that of the setting, else that of the environment, else None.
+def proxy_for(
+    setting: Setting, environment: ProxyEnvironment, url: URL, option: SourceProxy | None = None
+) -> Proxy | None:
+    """Return the proxy for one request: `option`, else that of the setting, else that of the environment, else None.
 
     Raises SettingRejected like `proxy_of`, and SourceUnavailable when the environment's proxy cannot be used.
     """
-    own = proxy_of(setting)
+    own = proxy_of(setting) if option is None else _of_option(option)
     text = None if own else environment.for_url(str(url.origin()))
     if text is None:
         return own
@@ -76,6 +79,22 @@ def proxy_for(setting: Setting, environment: ProxyEnvironment, url: URL) -> Prox
         return _parsed(text, needs_port=False)
     except ValueError as error:
         raise SourceUnavailable(f"{url.scheme.upper()}_PROXY of the agent {error}", Reason.PROXY) from error
+
+
+def _of_option(option: SourceProxy) -> Proxy:
+    """Return the proxy of SOURCE_OPTIONS_FILE, which was checked when the file was read.
+
+    Raises SettingRejected for SOCKS, which only mail can be fetched through.
+    """
+    if not option.url.startswith("http:"):
+        raise SettingRejected(
+            "the proxy in SOURCE_OPTIONS_FILE is SOCKS, which only mail can be fetched through: give an HTTP proxy "
+            "as http://host:port",
+            Reason.UNSUPPORTED,
+        )
+    password = option.password.reveal()
+    authorization = basic_credentials(option.username, password) if option.username else None
+    return Proxy(option.url, authorization)
 
 
 def _parsed(text: str, *, needs_port: bool) -> Proxy:
