@@ -4,9 +4,7 @@ import json
 import os
 import ssl
 import zlib
-from base64 import b64encode
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -79,7 +77,9 @@ async def test_check_shows_the_request_the_answer_and_what_it_would_yield(
     assert "now, because the spool has none yet" in section
     assert "status 200, application/json, " in section
     assert "events        1 new, 0 already known\n" in section
-    assert "first ids     1001\n" in section
+    assert "exchange      POST http://127.0.0.1:" in section
+    assert "labels        _exastro_event_collection_settings_name=web-01, " in section
+    assert 'new           1001: {"eventid": "1001", ' in section
     assert ", newest event 1001\n" in section
 
 
@@ -113,7 +113,8 @@ async def test_check_begins_where_the_spool_stands_and_leaves_it_alone(
     assert "cursor        1700000007 (" in section
     assert "from the spool" in section
     assert "events        1 new, 1 already known\n" in section
-    assert "first ids     1002\n" in section
+    assert "new           1002: {" in section
+    assert "known         1001: collected before" in section
     assert stage.stored() == before
 
 
@@ -128,6 +129,23 @@ async def test_check_takes_the_checkpoint_before_one_that_is_damaged(
     printed = await terminal.run(stage.environment, "check")
     assert printed.code == 0
     assert "cursor        1700000007 (" in printed.section("setting 'web-01'")
+
+
+async def test_check_does_not_begin_at_a_file_that_a_former_owner_committed_too_late(
+    stage: CliStage, terminal: Terminal
+) -> None:
+    stage.add_zabbix("web-01")
+    former = a_queue(stage, "web-01")
+    keep(former, "900", 1_700_000_007)
+    keep(former, "1001", 1_700_000_099)
+    late = max(stage.storage.rglob("out.*"))
+    kept = late.read_bytes()
+    late.unlink()
+    keep(a_queue(stage, "web-01"), "901", 1_700_000_050)
+    late.write_bytes(kept)
+    section = (await terminal.run(stage.environment, "check")).section("setting 'web-01'")
+    assert "cursor        1700000050 (" in section
+    assert "events        1 new, 0 already known\n" in section
 
 
 async def test_check_does_not_guess_at_the_spool_of_a_newer_agent(
@@ -257,6 +275,38 @@ async def test_check_uses_the_settings_of_the_volume_without_the_workspace(
     assert "events        1 new" in printed.section("setting 'web-01'")
 
 
+async def test_check_of_settings_in_a_file_asks_whether_the_workspace_knows_them(
+    stage: CliStage, terminal: Terminal, tmp_path: Path
+) -> None:
+    rows = []
+    for name in ("known", "stranger"):
+        row = setting_row(name, f"{stage.zabbix.url}/api_jsonrpc.php", **ZABBIX_COLUMNS)
+        rows.append({column: value for column, value in row.items() if value not in (None, "")})
+    stage.workspace.add_setting(setting_row("known", "https://elsewhere.example"))
+    file = tmp_path / "settings.yaml"
+    file.write_text(json.dumps({"settings": rows}))
+    environment = {**stage.environment, "SETTINGS_FILE": str(file), "SETTINGS_FILE_MODE": "only"}
+    printed = await terminal.run(environment, "check")
+    assert printed.code == 0, printed.out
+    section = printed.section("workspace")
+    assert "2 collectable settings from SETTINGS_FILE" in section
+    assert "WARN          'stranger' is unknown to the workspace" in section
+    assert "'known' is unknown" not in section
+    assert printed.out.count("events        1 new") == 2
+    assert "'stranger'" not in (await terminal.run(environment, "check", "known")).out
+
+
+async def test_check_of_more_settings_than_a_host_may_be_asked_for_leaves_some_out(
+    stage: CliStage, terminal: Terminal
+) -> None:
+    for number in range(4):
+        stage.add_zabbix(f"web-{number}")
+    printed = await terminal.run({**stage.environment, "SOURCE_REQUESTS_PER_MINUTE": "2"}, "check")
+    assert printed.code == 0
+    assert printed.out.count("can be collected") == len(stage.zabbix.requests) < 4
+    assert "SOURCE_REQUESTS_PER_MINUTE is used up: check this setting alone." in printed.out
+
+
 async def test_check_fails_for_an_unknown_name_and_a_disabled_setting_and_checks_the_rest(
     stage: CliStage, terminal: Terminal
 ) -> None:
@@ -378,99 +428,3 @@ async def test_check_tells_that_the_volume_is_too_full(stage: CliStage, terminal
     printed = await terminal.run({**stage.environment, "SPOOL_MIN_FREE_BYTES": "900000 TiB"}, "check")
     (failure,) = printed.failures
     assert "SPOOL_MIN_FREE_BYTES" in failure
-
-
-# -- secrets ----------------------------------------------------------------------------------------------
-
-CANARIES = {
-    "refresh token": "canary-refresh/+=1",
-    "bearer": "canary-bearer/+=2 ö",
-    "password": "canary-password/+=3",
-    "key": "canary-key/+=4",
-    "literal header": "canary-header-5",
-    "literal query": "canary-query-6",
-    "literal field": "canary-field-7",
-    "proxy": "canary-proxy-8",
-}
-
-
-def spellings(secret: str) -> set[str]:
-    """Return how a request may write a secret."""
-    plain = {secret, secret.upper(), quote(secret, safe=""), quote(secret), secret[7:]}
-    return plain | {
-        b64encode(before + secret.encode()).decode().rstrip("=")[2:-2] for before in (b"", b"u:", b"user:")
-    }
-
-
-SECRET_COLUMNS = {
-    "AUTH_TOKEN": CANARIES["bearer"],
-    "PASSWORD": CANARIES["password"],
-    "SECRET_ACCESS_KEY": CANARIES["key"],
-    "USERNAME": "user",
-    "ACCESS_KEY_ID": "id",
-    "EVENT_ID_KEY": "id",
-    "REQUEST_HEADER": f'{{"X-Own": "{CANARIES["literal header"]}", "Content-Type": "application/json"}}',
-    "PARAMETER": '{"up": "{{ EXASTRO_EVENT_COLLECTION_SETTING.PASSWORD | upper }}",'
-    ' "cut": "{{ EXASTRO_EVENT_COLLECTION_SETTING.PASSWORD[7:] }}",'
-    f' "auth": "{CANARIES["literal field"]}"}}',
-}
-SECRET_QUERY = (
-    "?t={{ EXASTRO_EVENT_COLLECTION_SETTING.AUTH_TOKEN | urlencode }}&api_key=" + CANARIES["literal query"]
-)
-
-
-async def test_s3_no_secret_is_ever_printed(tmp_path: Path, terminal: Terminal) -> None:
-    async with (
-        cli_stage(tmp_path / "storage", refresh_token=CANARIES["refresh token"]) as stage,
-        LogPageSimulator() as logs,
-    ):
-        stage.environment["EXASTRO_REFRESH_TOKEN"] = CANARIES["refresh token"]
-        stage.environment["HTTPS_PROXY"] = f"http://user:{CANARIES['proxy']}@127.0.0.1:1"
-        # A source that says what it was told once more, in the three ids that are shown.
-        # The first is base64, of which only `user:` may remain.
-        told = [{"id": b64encode(f"user:{CANARIES['password']}".encode()).decode()}]
-        told += [{"id": f"Bearer {CANARIES['bearer']}"}, {"id": f"{CANARIES['proxy']}"}]
-        logs.odd_answer = stage.zabbix.odd_answer = Body(json.dumps(told).encode())
-        for method in ("1", "2", "3", "5"):
-            columns = {**SECRET_COLUMNS, "CONNECTION_METHOD_ID": method}
-            stage.add(f"get-{method}", f"{logs.url}/logs{SECRET_QUERY}", **columns)
-            url = f"{stage.zabbix.url}/api_jsonrpc.php{SECRET_QUERY}"
-            stage.add(f"post-{method}", url, **columns, REQUEST_METHOD_ID="2")
-        printed = await terminal.run(stage.environment, "check")
-        assert (len(logs.requests), len(stage.zabbix.requests)) == (4, 4)
-        assert all(quote(CANARIES["bearer"]) in record.path for record in logs.requests)
-    assert printed.code == 0
-    for shown in (
-        "?t=********&api_key=********",
-        "X-Own: ********",
-        "Authorization: ********",
-        '"up": "********"',
-        '"auth": "********"',
-        "first ids     dXNlcjp********, Bearer ********, ********\n",
-    ):
-        assert shown in printed.out
-    for secret in CANARIES.values():
-        assert not {text for text in spellings(secret) if text in printed.out + printed.err}
-
-
-async def test_s3_a_request_that_takes_a_secret_apart_is_not_shown(
-    stage: CliStage, terminal: Terminal
-) -> None:
-    stage.add_zabbix(
-        "web-01",
-        AUTH_TOKEN="user:canary-half",
-        URL=f"{stage.zabbix.url}/api_jsonrpc.php"
-        "?x={{ EXASTRO_EVENT_COLLECTION_SETTING.AUTH_TOKEN.split(':')[1].strip() }}",
-    )
-    printed = await terminal.run(stage.environment, "check")
-    assert printed.code == 0
-    assert "request       not shown" in printed.out
-    assert "canary-half" not in printed.out
-
-
-async def test_what_a_source_sends_cannot_steer_the_terminal(stage: CliStage, terminal: Terminal) -> None:
-    async with LogPageSimulator() as source:
-        source.odd_answer = Body(json.dumps([{"id": "\x1b[2J\nFAIL"}]).encode())
-        stage.add("logs", f"{source.url}/logs", EVENT_ID_KEY="id")
-        printed = await terminal.run(stage.environment, "check")
-    assert "first ids     \\x1b[2J\\nFAIL\n" in printed.out

@@ -4,19 +4,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from oase_agent.cli.checks.masking import Masker
-from oase_agent.cli.terminal import padded, printable
+from oase_agent.cli.terminal import padded, printable, shortened
 
 _LABEL_COLUMNS = 13
 
 
 @dataclass(slots=True)
 class Section:
-    """Collects lines; every text passes `masker`. `failures` is the number of FAIL lines."""
+    """Collects lines; every text passes `masker`. `failures` is the number of FAIL lines.
+
+    `masker` may be replaced by one that knows more, before what it must hide is added.
+    """
 
     title: str
     masker: Masker
     failures: int = 0
     _lines: list[str] = field(default_factory=list)
+
+    def cut(self, text: str, characters: int) -> str:
+        """Return the beginning of a text; secrets are hidden first, because half of one would not be recognized."""
+        return shortened(self.masker.mask(text), characters)
 
     def fact(self, label: str, text: str) -> None:
         """Add something that is neither good nor bad."""

@@ -6,7 +6,7 @@ and begin a new epoch, so it is not used here; what is read is what recovery wou
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oase_agent.disk import Disk
@@ -15,7 +15,7 @@ from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import Damage, FileName, NewerFormat, read_footer
 from oase_agent.spool.ids_file import read_ids
 from oase_agent.spool.known_ids import KnownIds
-from oase_agent.spool.recovery import after_footer
+from oase_agent.spool.recovery import after_footer, is_orphan
 from oase_agent.spool.spool import SETTINGS_DIRECTORY, setting_directory
 from oase_agent.spool.state import Checkpoint, StateName, read_checkpoint
 
@@ -57,25 +57,21 @@ def read_position(agent_directory: Path, setting_name: str, *, now_s: float) -> 
 
 def _read(disk: Disk, directory: Path, now_s: float) -> Position:
     names = disk.names(directory)
-    checkpoint = _newest_whole(disk, directory, names)
-    if checkpoint is None:
+    newest = _newest_whole(disk, directory, names)
+    if newest is None:
         return Position(Cursor(int(now_s)), KnownIds(), is_new=True)
+    state, checkpoint = newest
     for name in sorted(filter(None, map(FileName.parse, names)), key=lambda name: (name.first, -name.last)):
-        if name.last > checkpoint.replayed:
+        if name.last > checkpoint.replayed and not is_orphan(name, state, checkpoint):
             checkpoint = _with_file(disk, directory, name, checkpoint)
-    event = checkpoint.cursor_event
-    cursor = Cursor(
-        checkpoint.cursor_time or int(now_s),
-        None if event is None else event.encode(),
-        checkpoint.cursor_bookmark,
-    )
+    cursor = replace(checkpoint.cursor, last_fetched_time=checkpoint.cursor_time or int(now_s))
     return Position(cursor, _known_ids(disk, directory, names, checkpoint), is_new=False)
 
 
-def _newest_whole(disk: Disk, directory: Path, names: Sequence[str]) -> Checkpoint | None:
+def _newest_whole(disk: Disk, directory: Path, names: Sequence[str]) -> tuple[StateName, Checkpoint] | None:
     for name in sorted(filter(None, map(StateName.parse, names)), reverse=True):
         try:
-            return read_checkpoint(disk, directory / str(name))
+            return name, read_checkpoint(disk, directory / str(name))
         except Damage:
             continue
     return None

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from oase_agent.app.build import agent_directory
+from oase_agent.app.agent_directory import agent_directory
 from oase_agent.cli.checks.section import Section
 from oase_agent.cli.terminal import size
 from oase_agent.config.groups import AgentConfig
