@@ -72,6 +72,16 @@ volumeMounts:
 - name: {{ include "exastro-agent.volume" (list $group.name "tmp") }}
   mountPath: {{ $agent.mountPath.tmp | quote }}
   subPath: {{ $agent.id }}
+{{- range $agent.files }}
+- name: {{ .volume }}
+  mountPath: {{ .folder }}
+  readOnly: true
+{{- end }}
+{{- if eq "true" $group.shares }}
+- name: {{ include "exastro-agent.volume" (list $group.name "token") }}
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
 {{- with $group.settings.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}

@@ -30,10 +30,29 @@ those of the chart; then `env` of the values.
       key: {{ $key | quote }}
 {{- end }}
 {{- end }}
-{{- range $name, $text := dict "ADMIN_PORT" $agent.port "STORAGE_PATH" $agent.mountPath.storage }}
+{{- $own := dict "ADMIN_PORT" $agent.port "STORAGE_PATH" $agent.mountPath.storage }}
+{{- range $agent.files }}
+{{- $_ := set $own .variable (printf "%s/%s" .folder .key) }}
+{{- if eq .kind "localSettings" }}{{ $_ := set $own "SETTINGS_FILE_MODE" $agent.mode }}{{ end }}
+{{- end }}
+{{- $facts := dict }}
+{{- if eq "true" .group.shares }}
+{{- $_ := set $own "COORDINATION" "kubernetes" }}
+{{- $_ := set $own "COORDINATION_SLOTS" (include "exastro-agent.maxReplicas" .group.settings) }}
+{{- $facts = dict "POD_NAME" "metadata.name" "POD_NAMESPACE" "metadata.namespace" }}
+{{- end }}
+{{- range $name, $text := $own }}
 {{- if not (has $name $listed) }}
 - name: {{ $name }}
   value: {{ toString $text | quote }}
+{{- end }}
+{{- end }}
+{{- range $name, $path := $facts }}
+{{- if not (has $name $listed) }}
+- name: {{ $name }}
+  valueFrom:
+    fieldRef:
+      fieldPath: {{ $path }}
 {{- end }}
 {{- end }}
 {{- with $agent.env }}

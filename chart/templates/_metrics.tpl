@@ -6,3 +6,14 @@
 {{- end }}
 {{- dict "names" (uniq $names) | toJson }}
 {{- end }}
+
+{{/* Takes the root: "true" if there is to be a disruption budget. One for a single pod could only block a drain. */}}
+{{- define "exastro-agent.hasBudget" -}}
+{{- $v := index .Values "ita-ag-oase" }}
+{{- $enabled := toString ($v.podDisruptionBudget | default dict).enabled }}
+{{- $groups := (include "exastro-agent.model" . | fromJson).groups }}
+{{- $isShared := and (not (empty $groups)) (eq "true" (include "exastro-agent.isCoordinated" $v)) }}
+{{- if eq $enabled "true" }}{{ or $isShared (gt (len $groups) 1) }}
+{{- else }}{{ and $isShared (ne $enabled "false") }}
+{{- end }}
+{{- end }}

@@ -5,11 +5,13 @@ The model: values in one normal form, with every default applied and every name 
     name      of the Deployment; also the value of the selector label app.kubernetes.io/name
     key       what agents name in `pod`; empty for the base group
     settings  the values under ita-ag-oase with those under pods.<key> laid over them
+    shares    "true" if pods of one agent share its settings by Leases
     stores    volumes for spools: volume, claim (empty: an emptyDir), isOwn (the chart makes the claim), owner,
               path (where its settings stand in the values), settings
     agents    containers: path (where it stands in the values), name, id, image, pullPolicy, port, portName, store,
               mountPath (storage, homeDir, tmp), config and secret (texts by variable), configMap, secretName,
-              existingSecret, env, envFrom, probes, resources, extraVolumeMounts
+              existingSecret, env, envFrom, probes, resources, extraVolumeMounts, files (see _files.tpl), mode (of
+              localSettings), localNames
 
 Nothing here fails; what is wrong is said in _validate.tpl. Every template asks for the model, so its JSON is kept in
 `.Values` for the length of a render.
@@ -90,7 +92,8 @@ Takes the values under ita-ag-oase. `entries`: those of the list, then those of 
 {{- $_ := set $agent "mountPath" $mountPath }}
 {{- $agents = append $agents (set $agent "store" $store.volume) }}
 {{- end }}
-{{- dict "name" $name "key" .key "settings" $settings "agents" $agents "stores" $stores | toJson }}
+{{- $group := dict "name" $name "key" .key "settings" $settings "agents" $agents "stores" $stores }}
+{{- set $group "shares" (include "exastro-agent.isCoordinated" .v) | toJson }}
 {{- end }}
 
 {{/*
@@ -141,6 +144,9 @@ or STORAGE_PATH is none, as for the agent: its own default would be another than
 {{- $_ := set $agent "secret" $secret }}
 {{- $_ := set $agent "config" $config }}
 {{- $_ := set $agent "id" .id }}
+{{- $_ := set $agent "files" (include "exastro-agent.files" . | fromJson).files }}
+{{- $_ := set $agent "mode" (($entry.localSettings | default dict).mode | default "merge") }}
+{{- $_ := set $agent "localNames" (include "exastro-agent.localNames" $entry.localSettings | fromJson).names }}
 {{- $_ := set $agent "configMap" (printf "params-%s" .id) }}
 {{- $_ := set $agent "secretName" (printf "secret-%s" .id) }}
 {{- $image := $entry.image | default dict }}

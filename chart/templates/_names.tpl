@@ -62,7 +62,15 @@ that a values file of 2.7 need not be touched.
 {{/* The name of the account that the pods run as. */}}
 {{- define "exastro-agent.account" -}}
 {{- $v := index .Values "ita-ag-oase" }}
-{{- $account := $v.serviceAccount | default dict }}
-{{- $made := ternary (include "exastro-agent.base" $v) "default" (eq (toString $account.create) "true") }}
-{{- $account.name | default $made }}
+{{- $made := ternary (include "exastro-agent.base" $v) "default" (eq "true" (include "exastro-agent.makesAccount" $v)) }}
+{{- ($v.serviceAccount | default dict).name | default $made }}
+{{- end }}
+
+{{/* Takes the values under ita-ag-oase: "true" if the chart makes the account; `auto` if one is needed and none named. */}}
+{{- define "exastro-agent.makesAccount" -}}
+{{- $account := .serviceAccount | default dict }}
+{{- $create := toString $account.create }}
+{{- if has $create (list "true" "false") }}{{ $create }}
+{{- else }}{{ and (empty $account.name) (eq "true" (include "exastro-agent.isCoordinated" .)) }}
+{{- end }}
 {{- end }}

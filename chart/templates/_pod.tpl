@@ -61,13 +61,24 @@ volumes:
     emptyDir: {}
   - name: {{ include "exastro-agent.volume" (list .group.name "tmp") }}
     emptyDir: {}
+  {{- range .group.agents }}
+  {{- range .files }}
+  - {{ include "exastro-agent.fileVolume" . | indent 4 | trim }}
+  {{- end }}
+  {{- end }}
+  {{- if eq "true" .group.shares }}
+  - {{ include "exastro-agent.tokenVolume" .group | indent 4 | trim }}
+  {{- end }}
   {{- with $s.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- include "exastro-agent.placement" . }}
 {{- end }}
 
-{{/* Where a pod may run. A spread constraint without selector counts all agents of the release. */}}
+{{/*
+Where a pod may run. A spread constraint without selector counts all agents of the release. Pods that share are on
+several nodes if that can be.
+*/}}
 {{- define "exastro-agent.placement" -}}
 {{- $s := .group.settings }}
 {{- with $s.nodeSelector }}
@@ -82,10 +93,16 @@ affinity:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- if and $s.topologySpreadConstraints (eq .command "run") }}
+{{- $constraints := $s.topologySpreadConstraints }}
+{{- if and (empty $constraints) (eq "true" .group.shares) }}
+{{- $labels := include "exastro-agent.selectorLabels" (dict "root" .root "name" .group.name) | fromYaml }}
+{{- $spread := dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway" }}
+{{- $constraints = list (set $spread "labelSelector" (dict "matchLabels" $labels)) }}
+{{- end }}
+{{- if and $constraints (eq .command "run") }}
 {{- $labels := include "exastro-agent.releaseLabels" .root | fromYaml }}
 topologySpreadConstraints:
-  {{- range $s.topologySpreadConstraints }}
+  {{- range $constraints }}
   {{- $selector := .labelSelector | default (dict "matchLabels" $labels) }}
   - {{ toYaml (set (deepCopy .) "labelSelector" $selector) | indent 4 | trim }}
   {{- end }}

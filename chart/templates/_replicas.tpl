@@ -17,9 +17,16 @@ decides, and an upgrade leaves 0 at 0. A count in the values gives way to 0 in t
 {{- if $live }}{{ eq 0 (dig "spec" "replicas" 1 $live | int) }}{{ end }}
 {{- end }}
 
-{{/* Takes `strategy`: stop before start, as two pods would poll the same sources. Recreate knows no rollingUpdate. */}}
+{{/*
+(dict "root" $ "group" group): the strategy. Stop before start, as two pods would poll the same sources; pods that share
+go one by one, and what one hands over the others take. Only from pods that do not share to pods that do, all of the old
+ones go first: as long as one of them holds the volume, no new one becomes ready. Recreate knows no rollingUpdate.
+*/}}
 {{- define "exastro-agent.strategy" -}}
-{{- $strategy := . | default (dict "rollingUpdate" (dict "maxSurge" 0 "maxUnavailable" 1)) }}
+{{- $strategy := .group.settings.strategy | default (dict "rollingUpdate" (dict "maxSurge" 0 "maxUnavailable" 1)) }}
+{{- if and (eq "true" .group.shares) (eq "true" (include "exastro-agent.isAlone" .)) }}
+{{- $strategy = set (deepCopy $strategy) "rollingUpdate" (dict "maxSurge" 0 "maxUnavailable" "100%") }}
+{{- end }}
 {{- if eq (toString $strategy.type) "Recreate" }}{{ $strategy = omit $strategy "rollingUpdate" }}{{ end }}
 {{- merge (dict "type" ($strategy.type | default "RollingUpdate")) $strategy | toYaml }}
 {{- end }}

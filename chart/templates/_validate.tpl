@@ -6,7 +6,7 @@ pass there.
 {{- define "exastro-agent.validate" -}}
 {{- $model := include "exastro-agent.model" . | fromJson }}
 {{- $faults := list }}
-{{- range list "release" "names" "options" "agents" "overlap" "claims" "dropped" "account" }}
+{{- range list "release" "names" "options" "files" "agents" "overlap" "replicas" "claims" "dropped" "account" }}
 {{- $found := include (printf "exastro-agent.faults.%s" .) (dict "root" $ "model" $model) | fromJson }}
 {{- $faults = concat $faults ($found.faults | default list) }}
 {{- end }}
@@ -19,9 +19,6 @@ pass there.
 {{- define "exastro-agent.faults.release" -}}
 {{- $v := index .root.Values "ita-ag-oase" }}
 {{- $faults := list }}
-{{- if gt (int $v.replicas) 1 }}
-{{- $faults = append $faults (printf "replicas is %d, but two pods of one agent would collect everything twice: leave it empty, or set 0 or 1. To share the work, add agents that name other settings." (int $v.replicas)) }}
-{{- end }}
 {{- if and (ne (toString $v.enabled) "false") (empty .model.groups) }}
 {{- $faults = append $faults "agents is empty: list at least one agent there or in agentsByName, or set enabled: false." }}
 {{- end }}

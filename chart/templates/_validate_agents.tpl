@@ -41,6 +41,7 @@
 {{- $faults := list }}
 {{- $isOpen := or (not (empty .envFrom)) (not (empty .existingSecret.name)) }}
 {{- $known := include "exastro-agent.variables" . | fromJson }}
+{{- if eq "only" (include "exastro-agent.settingsMode" .) }}{{ $_ := set $known "EVENT_COLLECTION_SETTINGS_NAMES" "" }}{{ end }}
 {{- range $name := list "EXASTRO_URL" "EXASTRO_ORGANIZATION_ID" "EXASTRO_WORKSPACE_ID" "EVENT_COLLECTION_SETTINGS_NAMES" }}
 {{- if not (or $isOpen (hasKey $known $name) (hasKey $known (printf "%s_FILE" $name))) }}
 {{- $faults = append $faults (printf "%s.extraEnv.%s is missing: the agent does not start without it. Set it there, or for all agents in agentDefaults.extraEnv." $.path $name) }}

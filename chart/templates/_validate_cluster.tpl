@@ -78,13 +78,12 @@ marked. Claims of 2.7 are not marked.
 {{/* An account that is there already, made by someone else; Helm would stop with a message about labels. */}}
 {{- define "exastro-agent.faults.account" -}}
 {{- $faults := list }}
-{{- $account := (index .root.Values "ita-ag-oase").serviceAccount | default dict }}
-{{- if eq (toString $account.create) "true" }}
+{{- if eq "true" (include "exastro-agent.makesAccount" (index .root.Values "ita-ag-oase")) }}
 {{- $name := include "exastro-agent.account" .root }}
 {{- $live := lookup "v1" "ServiceAccount" .root.Release.Namespace $name }}
 {{- $owner := dig "metadata" "annotations" "meta.helm.sh/release-name" "" $live }}
 {{- if or (eq $name "default") (and $live (ne $owner .root.Release.Name)) }}
-{{- $faults = append $faults (printf "serviceAccount.create is true, but the account %s is there already and not of this release: set serviceAccount.create: false and name: %s to use it, or give another name." $name $name) }}
+{{- $faults = append $faults (printf "serviceAccount.create: the chart would make the account %s, but it is there already and not of this release: set serviceAccount.create: false and name: %s to use it, or give another name." $name $name) }}
 {{- end }}
 {{- end }}
 {{- dict "faults" $faults | toJson }}

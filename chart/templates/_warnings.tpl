@@ -2,7 +2,7 @@
 {{- define "exastro-agent.warnings" -}}
 {{- $model := include "exastro-agent.model" . | fromJson }}
 {{- $warnings := list }}
-{{- range list "pods" "agents" "metrics" "dead" }}
+{{- range list "pods" "replicas" "agents" "files" "metrics" "dead" }}
 {{- $found := include (printf "exastro-agent.warnings.%s" .) (dict "root" $ "model" $model) | fromJson }}
 {{- $warnings = concat $warnings ($found.warnings | default list) }}
 {{- end }}
@@ -71,8 +71,47 @@
 {{- if and ($metrics.podMonitor | default dict).enabled ($metrics.serviceMonitor | default dict).enabled }}
 {{- $warnings = append $warnings "metrics: podMonitor and serviceMonitor are both on, so every metric is read twice." }}
 {{- end }}
-{{- if and ($v.podDisruptionBudget | default dict).enabled (lt (len .model.groups) 2) }}
+{{- $isAsked := eq "true" (toString ($v.podDisruptionBudget | default dict).enabled) }}
+{{- if and $isAsked (ne "true" (include "exastro-agent.hasBudget" .root)) }}
 {{- $warnings = append $warnings "podDisruptionBudget: none is made for one pod, because it could only block the drain of its node." }}
+{{- end }}
+{{- dict "warnings" $warnings | toJson }}
+{{- end }}
+
+{{/* About several pods of one agent. */}}
+{{- define "exastro-agent.warnings.replicas" -}}
+{{- $warnings := list }}
+{{- $v := index .root.Values "ita-ag-oase" }}
+{{- $policy := $v.networkPolicy | default dict }}
+{{- if eq "true" (include "exastro-agent.isCoordinated" $v) }}
+{{- if and $policy.enabled $policy.egress }}
+{{- $warnings = append $warnings "networkPolicy.egress must let the agents reach the API server, as they share their settings by its Leases." }}
+{{- end }}
+{{- else }}
+{{- range .model.groups }}
+{{- $live := lookup "apps/v1" "Deployment" $.root.Release.Namespace .name | default dict }}
+{{- $count := dig "spec" "replicas" 1 $live | int }}
+{{- if gt $count 1 }}
+{{- $warnings = append $warnings (printf "Deployment %s is at %d pods, but one of them works and the others wait for it: set coordination.enabled: true to let them share the work." .name $count) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- dict "warnings" $warnings | toJson }}
+{{- end }}
+
+{{/* About files of agents. Secrets in a ConfigMap are told by their place, without what they are. */}}
+{{- define "exastro-agent.warnings.files" -}}
+{{- $warnings := list }}
+{{- range $entry := (include "exastro-agent.entries" (index .root.Values "ita-ag-oase") | fromJson).entries }}
+{{- $document := ($entry.localSettings | default dict).inline | default dict }}
+{{- if kindIs "string" $document }}{{ $document = fromYaml $document }}{{ end }}
+{{- range $i, $row := ternary $document.settings (list) (kindIs "slice" $document.settings) }}
+{{- range $column := list "AUTH_TOKEN" "PASSWORD" "SECRET_ACCESS_KEY" }}
+{{- if and (kindIs "map" $row) (get (ternary $row dict (kindIs "map" $row)) $column) }}
+{{- $warnings = append $warnings (printf "%s.localSettings.inline: settings[%d].%s goes to a ConfigMap, which is no place for a secret: put it into a Secret, name that in secretFiles, and its key in %s_FILE." $entry.path $i $column $column) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- dict "warnings" $warnings | toJson }}
 {{- end }}

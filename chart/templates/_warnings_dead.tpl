@@ -37,7 +37,7 @@
 {{- $warnings = append $warnings "ita-ag-oase.persistence.matchLabels and matchExpressions have an effect only together; for new claims use persistence.selector." }}
 {{- end }}
 {{- $known :=
-  list "enabled" "layout" "agentDefaults" "agents" "agentsByName" "pods" "replicas" "keepScaledToZero"
+  list "enabled" "layout" "agentDefaults" "agents" "agentsByName" "pods" "replicas" "keepScaledToZero" "coordination"
     "imagePullSecrets" "nameOverride" "fullnameOverride" "initContainerImage" "volumePermissions"
     "serviceAccount" "strategy" "rollOnChange" "persistence" "podAnnotations" "podLabels" "commonLabels"
     "commonAnnotations" "podSecurityContext" "securityContext" "adminPort" "probes" "metrics" "networkPolicy"
@@ -52,7 +52,7 @@
 {{- end }}
 {{- $known =
   list "path" "name" "key" "image" "extraEnv" "secret" "existingSecret" "pod" "env" "envFrom" "resources" "probes"
-    "persistence" "extraVolumeMounts"
+    "persistence" "extraVolumeMounts" "sourceOptions" "localSettings"
 }}
 {{- range $entry := (include "exastro-agent.entries" $v | fromJson).entries }}
 {{- range $key := keys $entry | sortAlpha }}

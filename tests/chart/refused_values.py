@@ -1,19 +1,11 @@
 """Values that cannot work, and the key that the refusal must name so that the user can mend them."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from tests.chart.refused_files import OF_FILES
+from tests.chart.refused_kind import Refused
+from tests.chart.refused_replicas import OF_REPLICAS
 from tests.chart.sample_values import TOKEN, Values, agent, env, values
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Values, the key that the message must name, and words of what it must say (both are patterns)."""
-
-    values: Values
-    key: str
-    says: str = ""
-
 
 OF_VALUES: dict[str, Refused] = {
     "two agents of one name": Refused(values(agent("same"), agent("same")), "AGENT_NAME", "same"),
@@ -32,7 +24,6 @@ OF_VALUES: dict[str, Refused] = {
         values(agent(secret={"EXASTRO_REFRESH_TOKEN": "exastro_refresh_token"})), "EXASTRO_REFRESH_TOKEN"
     ),
     "the default values alone": Refused({}, "EXASTRO_REFRESH_TOKEN"),
-    "two pods of one agent": Refused(values(replicas=2), "replicas"),
     "no agent": Refused({"ita-ag-oase": {"agents": []}}, "agents"),
     "the image of the reference": Refused(
         values(
@@ -139,4 +130,4 @@ OF_OPTIONS: dict[str, Refused] = {
     ),
 }
 
-REFUSED = {**OF_VALUES, **OF_OPTIONS}
+REFUSED = {**OF_VALUES, **OF_OPTIONS, **OF_REPLICAS, **OF_FILES}

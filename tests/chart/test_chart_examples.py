@@ -49,7 +49,7 @@ def test_a_file_of_the_reference_renders_what_a_kubernetes_takes(given: str, ver
 
 
 @pytest.mark.parametrize("version", ["1.27.0", NEWEST])
-@pytest.mark.parametrize("given", SWITCHED_ON, ids=["pod monitor", "service monitor"])
+@pytest.mark.parametrize("given", SWITCHED_ON, ids=["pod monitor", "service monitor", "coordination"])
 def test_what_is_off_by_default_renders_what_a_kubernetes_takes(given: Values, version: str) -> None:
     assert faults(manifests_of(given, version), version) == []
 
@@ -64,6 +64,7 @@ def test_every_layout_has_an_example() -> None:
     layouts = {
         "exastro-agent", "one-agent", "agents-in-one-pod", "pods-in-one-release", "claim-per-agent",
         "chart-made-volume", "existing-claim", "storage-class-azurefile", "storage-class-nfs", "no-persistence",
+        "replicas", "settings-and-source-options",
     }  # fmt: skip
     assert layouts <= EXAMPLES.keys()
 

@@ -37,16 +37,16 @@ def chart() -> Chart:
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give the certificate of a certificate authority, as PEM."""
-    return Authority(tmp_path_factory.mktemp("authority")).file.read_text(encoding="ascii")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Give a certificate authority."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 LayoutStages = Callable[[], AbstractAsyncContextManager[LayoutStage]]
 
 
 @pytest.fixture
-def layout_stages(chart: Chart, authority: str) -> LayoutStages:
+def layout_stages(chart: Chart, authority: Authority) -> LayoutStages:
     """Give a way to set up stages, empty at first: call `open`. Pods and simulators end with the stage."""
 
     @asynccontextmanager

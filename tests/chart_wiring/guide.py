@@ -15,7 +15,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"[a-z][A-Za-z]*(\[\])?(\.[A-Za-z]+(\[\])?)*")
 _FILE = re.compile(r"[\w-]+\.(?:yaml|md|txt|tgz)")
 # Maps whose keys are the user's.
-_OPEN = {"extraEnv", "secret", "resources", "existingSecret"}
+_OPEN = {"extraEnv", "secret", "resources", "existingSecret", "inline", "secretFiles", "egress"}
 # Words of other worlds that look like values; the first line begins reasons why an agent is not ready.
 _OTHERS = {
     "volume", "standby", "spool",

@@ -31,6 +31,12 @@ class PodFacts:
     service_account: str = "default"
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    api_server: tuple[str, int] = ("127.0.0.1", 443)
+
+    @property
+    def token(self) -> str:
+        """What the API server knows the pod by."""
+        return f"token-of-{self.service_account}-in-{self.name}"
 
     def fact(self, path: str) -> str:
         """Return what `fieldRef.fieldPath` names. Raises CannotStart for what this stand-in does not know."""
@@ -63,8 +69,12 @@ def data_of(objects: Manifests, kind: str, name: str) -> dict[str, str] | None:
 
 
 def container_environment(container: Manifest, objects: Manifests, pod: PodFacts) -> Environment:
-    """Resolve `envFrom`, then `env` in its order. Raises CannotStart for a reference to what is not there."""
-    environment: Environment = {}
+    """Resolve `envFrom`, then `env` in its order. Raises CannotStart for a reference to what is not there.
+
+    The API server is told to every pod, whatever `enableServiceLinks` says.
+    """
+    host, port = pod.api_server
+    environment: Environment = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}
     for source in container.get("envFrom") or []:
         environment.update(_of_source(source, objects))
     for variable in container.get("env") or []:

@@ -78,7 +78,7 @@ class Node:
         if "emptyDir" in volume:
             return place if place.exists() else _given_to(_made(place, 0o777), group)
         _made(place, 0o755)
-        for path, text in self._files(volume):
+        for path, text in self._files(volume, pod):
             file = place / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
@@ -99,11 +99,13 @@ class Node:
                 return spec
         raise CannotStart(f"persistentvolumeclaim {claim} has no storage class, and no volume is made for it")
 
-    def _files(self, volume: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield path and text of the files of a configMap, secret or projected volume."""
+    def _files(self, volume: Mapping[str, Any], pod: PodFacts) -> Iterator[tuple[str, str]]:
+        """Yield path and text of the files of a configMap, secret or projected volume; later ones go before."""
         if "projected" in volume:
             for source in volume["projected"]["sources"]:
-                yield from self._files(source)
+                yield from self._files(source, pod)
+        elif "serviceAccountToken" in volume:
+            yield volume["serviceAccountToken"]["path"], pod.token
         elif "configMap" in volume:
             source = volume["configMap"]
             yield from self._chosen("ConfigMap", source["name"], source)

@@ -73,7 +73,11 @@ def prepared_objects(certificate_authority: str) -> Manifests:
     made = [
         _secret("oase-credentials", {"EXASTRO_REFRESH_TOKEN": REFRESH_TOKEN}),
         _secret("exastro-user", {"name": USERNAME, "password": PASSWORD}),
+        _secret("source-secrets", {"api-key": REFRESH_TOKEN}),
+        _secret("alertmanager", {"password": PASSWORD}),
         _object("ConfigMap", "company-ca", data={"ca.crt": certificate_authority}),
+        # Kubernetes makes this one, in every namespace.
+        _object("ConfigMap", "kube-root-ca.crt", data={"ca.crt": certificate_authority}),
         _object("PersistentVolumeClaim", "oase-spool", spec={"storageClassName": "standard"}),
     ]
     objects.update({(found["kind"], found["metadata"]["name"]): found for found in made})

@@ -22,6 +22,8 @@ from tests.chart_wiring.kubelet_environment import (
 from tests.chart_wiring.kubelet_volumes import Mounts, Node
 
 ANY_ADDRESS = {"", "0.0.0.0", "::"}
+# Where every program in a pod looks for its token.
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 _numbers = itertools.count(1)
 
@@ -59,7 +61,15 @@ class Container:
 class Pod:
     """One pod on a node. Its `emptyDir`s are its own; its claims are the node's."""
 
-    def __init__(self, name: str, template: Manifest, objects: Manifests, node: Node, logs: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        template: Manifest,
+        objects: Manifests,
+        node: Node,
+        logs: Path,
+        api_server: tuple[str, int],
+    ) -> None:
         """Prepare volumes and environments. Raises CannotStart."""
         self.spec = template["spec"]
         self._logs = logs / name
@@ -71,6 +81,7 @@ class Pod:
             service_account=self.spec.get("serviceAccountName", "default"),
             labels=metadata.get("labels") or {},
             annotations=metadata.get("annotations") or {},
+            api_server=api_server,
         )
         self.init_containers = [*self._prepared("initContainers", objects, node)]
         self.containers = [*self._prepared("containers", objects, node)]
@@ -135,6 +146,8 @@ class Pod:
     def _environment_here(self, container: Container) -> Environment:
         """Return the environment with places of this machine, as the mounts and the pod's network would do it."""
         here = {name: container.mounts.here(text) for name, text in container.environment.items()}
+        if container.mounts.here(_SERVICE_ACCOUNT) != _SERVICE_ACCOUNT:
+            here["SERVICE_ACCOUNT_PATH"] = container.mounts.here(_SERVICE_ACCOUNT)
         if "ADMIN_PORT" in here:
             here["ADMIN_PORT"] = str(container.port)
             if here.get("ADMIN_HOST", "") in ANY_ADDRESS:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from oase_agent.simulators.settings_table import setting_row
@@ -23,6 +24,8 @@ from tests.chart_wiring.layouts import (
     workspaces_of,
 )
 from tests.chart_wiring.pod import Container, Pod
+from tests.coordination.lease_api import LeaseServer, serving_leases
+from tests.unit.source_servers import Authority
 
 
 class Chart(Protocol):
@@ -38,23 +41,29 @@ class Chart(Protocol):
 class LayoutStage:
     """One layout, rendered; nothing runs before `start_pods`."""
 
-    def __init__(self, stack: AsyncExitStack, chart: Chart, directory: Path, authority: str) -> None:
+    def __init__(self, stack: AsyncExitStack, chart: Chart, directory: Path, authority: Authority) -> None:
         self._stack = stack
         self._chart = chart
         self._directory = directory
         self._authority = authority
         self._workspaces: dict[Workspace, WorkspaceSimulator] = {}
-        self._source: AlertmanagerSimulator
+        self.source: AlertmanagerSimulator
+        self.api_server = LeaseServer("exastro")
         self._node: Node
         self.release = Manifests()
         self.objects = Manifests()
         self.pods: list[Pod] = []
 
-    async def open(self, name: str) -> None:
-        """Start the simulators that a values file of the examples needs, and render it for them."""
+    async def open(self, name: str, options: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Start the simulators that a values file of the examples needs, and render it for them.
+
+        `options` are added to those of every agent.
+        """
         values = self._chart.values(EXAMPLES / f"{name}.yaml")
-        self._source = await self._stack.enter_async_context(AlertmanagerSimulator())
-        self._source.fire({"alertname": "InstanceDown"})
+        for agent in values["ita-ag-oase"]["agents"] if options else []:
+            agent["extraEnv"].update(options)
+        self.source = await self._stack.enter_async_context(AlertmanagerSimulator())
+        self.source.fire({"alertname": "InstanceDown"})
         for organization, workspace in sorted(workspaces_of(values)):
             simulator = WorkspaceSimulator(
                 organization_id=organization,
@@ -66,15 +75,20 @@ class LayoutStage:
             self._workspaces[organization, workspace] = await self._stack.enter_async_context(simulator)
         urls = {workspace: simulator.url for workspace, simulator in self._workspaces.items()}
         self.release = self._chart.render(for_simulators(values, urls))
-        self.objects = Manifests({**prepared_objects(self._authority), **self.release})
+        authority = self._authority.file.read_text(encoding="ascii")
+        self.objects = Manifests({**prepared_objects(authority), **self.release})
+        if self.release.all("Role"):
+            await self._serve_leases()
         self._node = Node(self._directory / "node", self.objects)
 
     def make_pods(self) -> None:
-        """Prepare a pod for every Deployment, and its settings in the workspace. Raises CannotStart."""
+        """Prepare the pods of every Deployment, and their settings in the workspace. Raises CannotStart."""
         for deployment in self.release.all("Deployment"):
-            self.pods.append(self.pod(deployment["metadata"]["name"], deployment["spec"]["template"]))
-        for _, container in self.agents():
-            self._add_settings(container)
+            for number in range(deployment["spec"].get("replicas", 1)):
+                name = f"{deployment['metadata']['name']}-{number}"
+                self.pods.append(self.pod(name, deployment["spec"]["template"]))
+            for container in self.pods[-1].containers:
+                self._add_settings(container)
 
     async def start_pods(self) -> None:
         """Make the pods, run their init containers, then start their containers."""
@@ -84,7 +98,9 @@ class LayoutStage:
 
     def pod(self, name: str, template: Manifest) -> Pod:
         """Prepare a pod; it is ended with the test. Raises CannotStart."""
-        pod = Pod(name, template, self.objects, self._node, self._directory / "logs")
+        api_server = ("127.0.0.1", self.api_server.port or 443)
+        pod = Pod(name, template, self.objects, self._node, self._directory / "logs", api_server)
+        self.api_server.tokens.add(pod.facts.token)
         self._stack.push_async_callback(pod.kill)
         return pod
 
@@ -111,16 +127,25 @@ class LayoutStage:
     async def events_arrive(self) -> None:
         """Wait until each agent's workspace has an event of each of its settings. Raises TimeoutError."""
         for _, container in self.agents():
-            await self._workspace(container).wait_for(_has_events_of(container), PATIENCE_S)
+            await self.workspace_of(container).wait_for(_has_events_of(container), PATIENCE_S)
 
-    def _workspace(self, container: Container) -> WorkspaceSimulator:
+    async def _serve_leases(self) -> None:
+        """Start an API server that lets nobody write what the Roles do not name."""
+        rules = [rule for role in self.release.all("Role") for rule in role["rules"]]
+        names = {name for rule in rules for name in rule.get("resourceNames", [])}
+        self.api_server.allowed_names = names.__contains__
+        tls = self._authority.server_context("127.0.0.1")
+        await self._stack.enter_async_context(serving_leases(self.api_server, tls))
+
+    def workspace_of(self, container: Container) -> WorkspaceSimulator:
+        """Return the workspace that a container's agent posts to."""
         known = container.environment
         return self._workspaces[known["EXASTRO_ORGANIZATION_ID"], known["EXASTRO_WORKSPACE_ID"]]
 
     def _add_settings(self, container: Container) -> None:
-        url = f"{self._source.url}/api/v2/alerts"
+        url = f"{self.source.url}/api/v2/alerts"
         for name in container.setting_names:
-            self._workspace(container).add_setting(setting_row(name, url, EVENT_ID_KEY="fingerprint"))
+            self.workspace_of(container).add_setting(setting_row(name, url, EVENT_ID_KEY="fingerprint"))
 
 
 def _has_events_of(container: Container) -> Callable[[WorkspaceSimulator], bool]:

@@ -24,11 +24,17 @@ OBJECTS = Manifests(
 
 
 def resolved(*env: dict[str, Any], env_from: tuple[dict[str, Any], ...] = ()) -> dict[str, str]:
-    return container_environment({"name": "c", "env": list(env), "envFrom": list(env_from)}, OBJECTS, POD)
+    found = container_environment({"name": "c", "env": list(env), "envFrom": list(env_from)}, OBJECTS, POD)
+    return {name: text for name, text in found.items() if not name.startswith("KUBERNETES_SERVICE_")}
 
 
 def reference(field: str, **rest: Any) -> dict[str, Any]:
     return {"name": "X", "valueFrom": {field: rest}}
+
+
+def test_every_pod_is_told_where_the_api_server_is() -> None:
+    found = container_environment({"name": "c"}, OBJECTS, POD)
+    assert found == {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
 
 def test_a_key_of_an_object_arrives_as_it_is() -> None:

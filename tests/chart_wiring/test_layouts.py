@@ -58,7 +58,7 @@ def folder_of_the_agent(container: Container) -> Path:
 
 async def helm_test_finds_nothing_wrong(layout: LayoutStage) -> None:
     pods = layout.test_pods()
-    assert len(pods) == len(layout.pods)
+    assert len(pods) == len(layout.release.all("Deployment"))
     await asyncio.gather(*(pod.start() for pod in pods))
     for codes in await asyncio.gather(*(pod.ended() for pod in pods)):
         assert set(codes.values()) == {0}
