@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from oase_agent.app.build import agent_directory
+from oase_agent.app.agent_directory import agent_directory
 from oase_agent.cli.main import EXIT_FAILED, EXIT_FINE, EXIT_WRONG_USE
 from oase_agent.cli.terminal import counted, local_time, printable, table
 from oase_agent.config.load import load_config

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from oase_agent import __version__
 from oase_agent.errors import AgentError, ConfigError
@@ -12,9 +14,20 @@ EXIT_FINE = 0
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2
 
+_CHECK_EXAMPLES = """examples:
+  oase-agent check                                        every setting
+  oase-agent check web-01 --events 20 --full              see what the events look like
+  oase-agent check web-01 --record report                 save what the source answers, for a bug report
+  oase-agent check --offline report                       extract that again, on any host
+  oase-agent check web-01 --offline saved.json            what would the setting make of this answer?"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` name (default: of the process) and return the exit code."""
+    # The first process of a container has no default action for SIGTERM: during the half second of imports a stop
+    # would be lost, and the engine would kill the agent after its grace. `run` sets its own handler after that.
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(EXIT_FINE))
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -49,18 +62,40 @@ def _parser() -> argparse.ArgumentParser:
         "run the agent against simulators on this machine for about 20 seconds and show what happens",
         "oase-agent demo --seconds 20",
     ).add_argument("--seconds", type=float, default=20.0, help="how long events are made (default: 20)")
-    _add(
-        commands,
-        "check",
-        _check,
-        "check the configuration, the workspace and every source, without writing or posting anything",
-        "oase-agent check web-01",
-    ).add_argument("setting", nargs="*", help="check only these settings (default: all)")
+    _add_check(commands)
     status = _add(commands, "status", _status, "ask the running agent how it is", "oase-agent status --json")
     status.add_argument("--json", action="store_true", help="print the answer of /api/status as it is")
     _add_dead(commands)
+    _add_settings(commands)
     _add_simulate(commands)
     return parser
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "check the configuration, the workspace and every source, without writing or posting anything"
+    check = _add(commands, "check", _check, text, "")
+    check.epilog = _CHECK_EXAMPLES
+    check.formatter_class = argparse.RawDescriptionHelpFormatter
+    check.add_argument("setting", nargs="*", help="check only these settings (default: all)")
+    text = "show this many of the new events (default: 3)"
+    check.add_argument("--events", type=_number(0, 1000), default=3, metavar="N", help=text)
+    check.add_argument("--full", action="store_true", help="show every field of these events, in full length")
+    text = "ask a source with pages for this many of them at most (default: 3)"
+    check.add_argument("--answers", type=_number(1, 1000), default=3, metavar="N", help=text)
+    ways = check.add_mutually_exclusive_group()
+    text = "ask no source: take the events from a saved answer in JSON, or from what --record saved"
+    ways.add_argument("--offline", metavar="FILE", help=text)
+    text = "save what the source answers, without secrets, in a new directory for a bug report"
+    ways.add_argument("--record", metavar="DIR", help=text)
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and lowest <= int(text[:9]) <= highest):
+            raise argparse.ArgumentTypeError(f"give a number from {lowest} to {highest}")
+        return int(text)
+
+    return number
 
 
 def _add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -91,6 +126,26 @@ def _add_simulate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
         metavar="SECONDS",
         help="from one problem to the next (default: 2)",
     )
+
+
+def _add_settings(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    settings = commands.add_parser(
+        "settings",
+        help="turn the workspace's settings into a file for SETTINGS_FILE, or check such a file",
+        description="Settings in a file of this host: see docs/local-settings.md.",
+        epilog="example: oase-agent settings export --output settings.yaml",
+    )
+    actions = settings.add_subparsers(required=True, metavar="ACTION")
+    text = "write the workspace's settings as YAML, with a place for each secret and without the secrets"
+    example = "oase-agent settings export --output settings.yaml"
+    exported = _add(actions, "export", _settings_export, text, example)
+    exported.add_argument("--output", metavar="FILE", help="a new file (default: standard output)")
+    text = "check a file and the secret files that it names, without asking anybody"
+    checked = _add(actions, "check", _settings_check, text, "oase-agent settings check settings.yaml")
+    checked.add_argument("file", metavar="FILE", help="what SETTINGS_FILE names")
+    modes = ("merge", "only")
+    text = "the SETTINGS_FILE_MODE it is for: with only, each setting must be whole (default: merge)"
+    checked.add_argument("--mode", choices=modes, default=modes[0], help=text)
 
 
 def _add_dead(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -151,8 +206,17 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from oase_agent.cli.check import check
+    from oase_agent.cli.checks.order import CheckOrder, View
 
-    return check(os.environ, options.setting)
+    return check(
+        os.environ,
+        CheckOrder(
+            names=tuple(name.strip() for name in options.setting),
+            view=View(options.events, options.full, options.answers),
+            offline=Path(options.offline) if options.offline else None,
+            record=Path(options.record) if options.record else None,
+        ),
+    )
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -183,6 +247,18 @@ def _dead_drop(options: argparse.Namespace) -> int:
     from oase_agent.cli.dead import drop_letters
 
     return drop_letters(os.environ, options.setting, options.letter, is_sure=options.yes)
+
+
+def _settings_export(options: argparse.Namespace) -> int:
+    from oase_agent.cli.settings import export_settings
+
+    return export_settings(os.environ, Path(options.output) if options.output else None)
+
+
+def _settings_check(options: argparse.Namespace) -> int:
+    from oase_agent.cli.settings import check_settings
+
+    return check_settings(Path(options.file), is_complete=options.mode == "only")
 
 
 def _simulate_workspace(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ _TIMEOUT_S = 5.0
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 _HEADINGS = ("SETTING", "STATE", "COLLECTED", "DELIVERED", "WAITING", "DEAD", "OLDEST", "TROUBLE")
 _NUMBERS = range(2, 7)
+_SHOWN_MOVES = 5
 
 
 class _NoAgent(Exception):
@@ -87,6 +88,15 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"workspace  {document['workspace_id']} of organization {document['organization_id']}"
     started_s = document["started_at_s"]
     yield f"up         {duration(document['now_s'] - started_s)}, since {local_time(started_s)}"
+    yield from _sharing(document.get("sharing"))
+
+
+def _sharing(sharing: Mapping[str, Any] | None) -> Iterator[str]:
+    if sharing is None:
+        return
+    yield f"replica    {sharing['replica']}, one of {len(sharing['replicas'])} by {sharing['engine']}"
+    for move in sharing["moves"][:_SHOWN_MOVES]:
+        yield f"           {local_time(move['at_s'])} {move['change'].replace('_', ' ')}: {move['setting']}"
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -95,8 +105,22 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             setting["name"],
             setting["state"],
             *_figures(setting["figures"], document["now_s"]),
-            (setting["trouble"] or ""),
+            "; ".join(_remarks(setting, document["now_s"])),
         )
+
+
+def _remarks(setting: Mapping[str, Any], now_s: float) -> Iterator[str]:
+    """Yield why a setting is not collected or not delivered, and when its source is asked again."""
+    owner, since_s = setting.get("owner"), setting.get("owned_since_s")
+    if since_s is not None:
+        yield f"owned here since {local_time(since_s)}"
+    elif owner is not None:
+        yield f"owned by {owner}"
+    if setting["trouble"]:
+        yield setting["trouble"]
+    again_s = setting.get("next_attempt_at_s")
+    if again_s is not None:
+        yield f"asked again in {duration(again_s - now_s)}"
 
 
 def _figures(figures: Mapping[str, Any] | None, now_s: float) -> tuple[str, ...]:

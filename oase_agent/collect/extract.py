@@ -6,7 +6,8 @@ by `_pick_from_document`, whose rules carry the numbers of the table.
 """
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from oase_agent.collect.documents import Body, not_json, read_document
@@ -21,24 +22,26 @@ from oase_agent.collect.labelling import (
     ExtractedSlice,
     Labeller,
     Labels,
-    NewestEvent,
     Picked,
     RefusedEvent,
     flagged,
 )
+from oase_agent.collect.mails import all_new, unknown_mails
+from oase_agent.collect.newest import NewestEvent
 from oase_agent.collect.slices import SLICE_BYTES, find_list, read_slices
-from oase_agent.model import Setting
+from oase_agent.model import ConnectionMethod, Setting
 
 __all__ = ["ExtractedSlice", "ExtractionRules", "Labels", "NewestEvent", "RefusedEvent", "extract_events"]
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractionRules:
-    """What a setting says about its answers: RESPONSE_KEY, EVENT_ID_KEY and RESPONSE_LIST_FLAG."""
+    """What a setting says about its answers: the two keys, RESPONSE_LIST_FLAG, and whether they are mails."""
 
     response_key: Expression | None
     event_id_key: Expression | None
     response_is_list: bool
+    are_mails: bool = False
 
     @classmethod
     def for_setting(cls, setting: Setting) -> "ExtractionRules":
@@ -51,6 +54,7 @@ class ExtractionRules:
             response_key=compiled(setting.response_key, "RESPONSE_KEY"),
             event_id_key=compiled(setting.event_id_key, "EVENT_ID_KEY"),
             response_is_list=setting.response_is_list,
+            are_mails=setting.connection_method is ConnectionMethod.IMAP,
         )
 
     @property
@@ -84,26 +88,43 @@ def extract_events(
     Reason.TOO_LARGE, and SettingRejected with Reason.EXPRESSION.
     """
     are_new = are_new or (lambda event_ids: list(map(is_new, event_ids)))
-    labeller = Labeller(labels, event_id_key=rules.event_id_key, first_serial=first_serial, are_new=are_new)
+    labeller = Labeller(
+        labels,
+        event_id_key=rules.event_id_key,
+        first_serial=first_serial,
+        are_new=all_new if rules.are_mails else are_new,
+        puts_ids=not rules.are_mails,
+    )
+    # What mails are new is decided before RESPONSE_KEY, which may leave nothing of them to tell by.
+    only_new = partial(unknown_mails, are_new=are_new) if rules.are_mails else _all
+    if rules.are_mails:
+        whole_document_max_bytes = len(body)  # pages of mail are small by themselves
     try:
         text = None if rules.list_path is None else find_list(body, rules.list_path)
         if text is None:
-            document = read_document(body, max_bytes=whole_document_max_bytes)
+            document = only_new(read_document(body, max_bytes=whole_document_max_bytes))
+            key = rules.response_key
+            selected = document if key is None else key.search(document)
+            # A list answers the question, whatever RESPONSE_KEY makes of it: its elements are passed on one by one.
+            lacks_key = key is not None and selected is None and not isinstance(document, list)
+            picked = _pick_from_document(document, selected, rules, labeller)
             # Always walked: JMESPath makes an Infinity out of a harmless text (`to_number`).
-            yield from labeller.label(_pick_from_document(document, rules, labeller), suspicious=True)
+            for piece in labeller.label(picked, suspicious=True):
+                yield replace(piece, lacks_response_key=lacks_key)
             return
         with text:
             slices = read_slices(text, slice_bytes=slice_bytes, max_element_bytes=whole_document_max_bytes)
             for elements, suspicious in slices:
-                yield from labeller.label(labeller.pick(elements), suspicious=suspicious)
+                yield from labeller.label(labeller.pick(only_new(elements)), suspicious=suspicious)
     except RecursionError as error:
         raise not_json("the answer is nested too deep") from error
 
 
-def _pick_from_document(document: Any, rules: ExtractionRules, labeller: Labeller) -> Iterable[Picked]:
+def _pick_from_document(
+    document: Any, selected: Any, rules: ExtractionRules, labeller: Labeller
+) -> Iterable[Picked]:
     """Decide by the table of contract section 7; K of the table is `selected`."""
     key = rules.response_key
-    selected = document if key is None else key.search(document)
     if key is not None and selected is None:  # rule 1
         elements = document if isinstance(document, list) else [document]
         return flagged(elements, RESPONSE_KEY_NOT_FOUND)
@@ -117,6 +138,10 @@ def _pick_from_document(document: Any, rules: ExtractionRules, labeller: Labelle
         return flagged([selected], NOT_LIST_TYPE)
     elements = selected if isinstance(selected, list) else [selected]  # rules 7 and 5
     return labeller.pick(_copy(element) for element in elements)
+
+
+def _all(document: Any) -> Any:
+    return document
 
 
 def _copy(element: Any) -> Any:

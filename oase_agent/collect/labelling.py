@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from oase_agent.collect.expressions import Expression
+from oase_agent.collect.newest import NewestEvent, newest_of
 from oase_agent.collect.unstorable import find_unstorable
 from oase_agent.model import (
     FIELD_END_TIME,
@@ -46,7 +47,7 @@ class Labels:
     """What all events of one collection share.
 
     `fetched_time` is epoch seconds, taken before the request; `end_time` is that plus the TTL of the setting in
-    seconds, a sum of integers without calendar or time zone (defect D25).
+    seconds, a sum of integers without calendar or time zone (defect D25). The workspace fills in a missing id.
     """
 
     setting_name: str
@@ -55,13 +56,10 @@ class Labels:
     end_time: int
 
     def fields(self) -> dict[str, str | int]:
-        """Return the four fields that go on every event, mails included."""
-        return {
-            FIELD_SETTING_NAME: self.setting_name,
-            FIELD_SETTING_ID: self.setting_id,
-            FIELD_FETCHED_TIME: self.fetched_time,
-            FIELD_END_TIME: self.end_time,
-        }
+        """Return the four fields that go on every event, mails included; three without an id."""
+        setting_id = {FIELD_SETTING_ID: self.setting_id} if self.setting_id else {}
+        times = {FIELD_FETCHED_TIME: self.fetched_time, FIELD_END_TIME: self.end_time}
+        return {FIELD_SETTING_NAME: self.setting_name, **setting_id, **times}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +76,18 @@ class RefusedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class NewestEvent:
-    """The event that templates see as EXASTRO_LAST_FETCHED_EVENT: its id and the bytes that are posted."""
-
-    event_id: str
-    data: bytes
-
-    def outranks(self, earlier: "NewestEvent | None") -> bool:
-        """Tell whether this event replaces one that came earlier in the same collection.
-
-        Ids of decimal digits compare as numbers, so that 1000 beats 999 (defect D28); other ids compare as text
-        and beat every number. The later event wins a tie.
-        """
-        return earlier is None or _rank(self.event_id) >= _rank(earlier.event_id)
-
-
-@dataclass(frozen=True, slots=True)
 class ExtractedSlice:
     """Some events of a collection, in the order of the answer.
 
     `events` are ready for the POST. `newest` is the newest of them without `_exastro_not_available` (contract
-    section 5), or None.
+    section 5), or None. `lacks_response_key` tells that they are an answer in which RESPONSE_KEY selects nothing and
+    which is no list either: it says nothing of the source's events (decision 14).
     """
 
     events: list[bytes]
     refused: list[RefusedEvent]
     newest: NewestEvent | None
+    lacks_response_key: bool = False
 
 
 AreNew = Callable[[Sequence[str]], Sequence[bool]]
@@ -133,13 +117,23 @@ class Picked:
 
 
 class Labeller:
-    """Picks and labels the events of one answer; counts its serial ids."""
+    """Picks and labels the events of one answer; counts its serial ids.
 
-    __slots__ = ("_are_new", "_find_id", "_labels", "_serials")
+    Without `puts_ids` ids only tell which event is the newest: events of mail carry none (contract section 8).
+    """
+
+    __slots__ = ("_are_new", "_find_id", "_labels", "_puts_ids", "_serials")
 
     def __init__(
-        self, labels: Labels, *, event_id_key: Expression | None, first_serial: int, are_new: AreNew
+        self,
+        labels: Labels,
+        *,
+        event_id_key: Expression | None,
+        first_serial: int,
+        are_new: AreNew,
+        puts_ids: bool = True,
     ) -> None:
+        self._puts_ids = puts_ids
         self._labels = labels.fields()
         self._find_id = _id_finder(event_id_key)
         self._serials = itertools.count(first_serial)
@@ -199,12 +193,15 @@ class Labeller:
         events, ids = picked.events, picked.ids
         if None in ids:
             ids = [str(next(self._serials)) if event_id is None else event_id for event_id in ids]
-        _run(map(operator.setitem, events, itertools.repeat(FIELD_EVENT_ID), ids))
+        if self._puts_ids:
+            _run(map(operator.setitem, events, itertools.repeat(FIELD_EVENT_ID), ids))
         if any(picked.reasons):
             for event, reason in zip(events, picked.reasons, strict=True):
                 if reason is not None:
                     event[FIELD_NOT_AVAILABLE] = reason
         _run(map(dict.update, events, itertools.repeat(self._labels)))
+        if FIELD_SETTING_ID not in self._labels:  # nor may the source give one
+            _run(map(dict.pop, events, itertools.repeat(FIELD_SETTING_ID), itertools.repeat(None)))
         unavailable = list(map(operator.contains, events, itertools.repeat(FIELD_NOT_AVAILABLE)))
         if not any(unavailable):
             return ids
@@ -231,7 +228,7 @@ def _run(calls: Iterator[None]) -> None:
 
 def _encode(events: list[dict[str, Any]], ids: list[str | None]) -> Iterator[ExtractedSlice]:
     encoded = list(map(orjson.dumps, events))
-    yield ExtractedSlice(encoded, [], _newest(ids, encoded))
+    yield ExtractedSlice(encoded, [], newest_of(ids, encoded))
 
 
 def _encode_closely(events: list[dict[str, Any]], ids: list[str | None]) -> Iterator[ExtractedSlice]:
@@ -249,10 +246,10 @@ def _encode_closely(events: list[dict[str, Any]], ids: list[str | None]) -> Iter
             refused.append(RefusedEvent(json.dumps(event), why))
             size_bytes += len(refused[-1].text)
         if size_bytes >= _SLICE_BYTES:
-            yield ExtractedSlice(encoded, refused, _newest(encoded_ids, encoded))
+            yield ExtractedSlice(encoded, refused, newest_of(encoded_ids, encoded))
             encoded, encoded_ids, refused, size_bytes = [], [], [], 0
     if encoded or refused:
-        yield ExtractedSlice(encoded, refused, _newest(encoded_ids, encoded))
+        yield ExtractedSlice(encoded, refused, newest_of(encoded_ids, encoded))
 
 
 def _id_finder(key: Expression | None) -> Callable[[dict[str, Any]], Any] | None:
@@ -268,33 +265,3 @@ def _id_finder(key: Expression | None) -> Callable[[dict[str, Any]], Any] | None
 def _encodable(event_id: str) -> str:
     """Escape halves of surrogate pairs: the set of known ids is a file in UTF-8."""
     return event_id if event_id.isascii() else event_id.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _newest(ids: list[str | None], encoded: list[bytes]) -> NewestEvent | None:
-    places = [place for place, event_id in enumerate(ids) if event_id is not None]
-    candidates = [event_id for event_id in ids if event_id is not None]
-    if not candidates:
-        return None
-    ranks = _ranks(candidates)
-    ranks.reverse()
-    last = len(candidates) - 1 - ranks.index(max(ranks))
-    return NewestEvent(candidates[last], encoded[places[last]])
-
-
-def _ranks(ids: list[str]) -> list[Any]:
-    """Return what orders the ids of one slice: plain integers in the usual case, which is twice as fast."""
-    together = "".join(ids)
-    if together.isdigit() and together.isascii():
-        try:
-            return list(map(int, ids))
-        except ValueError:
-            pass  # an empty id, or more digits than Python takes
-    return list(map(_rank, ids))
-
-
-def _rank(event_id: str) -> tuple[int, int, str]:
-    """Order ids as `NewestEvent.outranks` says; digits without leading zeros sort by length, then as text."""
-    if event_id.isdigit() and event_id.isascii():
-        digits = event_id.lstrip("0")
-        return 0, len(digits), digits
-    return 1, 0, event_id

@@ -4,7 +4,6 @@ msgspec finds the list in the answer and checks the grammar without building any
 cut into windows that end between two elements, and orjson parses one window at a time.
 """
 
-import functools
 import re
 from collections.abc import Iterator
 from typing import Any, Final, cast
@@ -14,13 +13,13 @@ import orjson
 
 from oase_agent.collect.documents import Body, parse_patiently, too_large
 from oase_agent.collect.unstorable import MAX_NESTING, may_hold_unstorable
+from oase_agent.sources.raw_json import find_raw
 
 # Large enough that the work per window does not count, small enough that its objects stay in the CPU's cache. A
 # little below 256 KiB, so that a quarter of it, which the glance at it takes, is no large block (cli/memory.py).
 SLICE_BYTES: Final = 250 * 1024
 SLICE_ELEMENTS: Final = 1000
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _LIST_START: Final = ord("[")
 _COMMA: Final = ord(",")
 _OPENING: Final = b"{["
@@ -51,17 +50,11 @@ def find_list(body: Body, path: tuple[str, ...]) -> memoryview | None:
     None also stands for an answer that is not strict JSON: reading it as one document tells what it is. An empty
     `path` selects the answer itself. The view keeps `body` from being closed: release it. UTF-8 is not checked.
     """
-    shape, names = _shape(path)
-    strict: Body | memoryview = memoryview(body)[3:] if body[:3] == _BYTE_ORDER_MARK else body
     try:
-        found = msgspec.json.decode(strict, type=shape)
+        found = find_raw(body, path)
     except (msgspec.DecodeError, RecursionError):
         return None
-    for _ in range(names):
-        if found is msgspec.UNSET:
-            return None
-        found = found.value
-    if found is msgspec.UNSET:
+    if found is None:
         return None
     text = memoryview(found)
     if text[0] == _LIST_START:
@@ -208,13 +201,3 @@ def _comma_before(window: bytes | bytearray, at: int) -> int:
     while at > 0 and window[at] in _BLANKS:
         at -= 1
     return at if at > 0 and window[at] == _COMMA else -1
-
-
-@functools.lru_cache(maxsize=1024)
-def _shape(path: tuple[str, ...]) -> tuple[Any, int]:
-    """Build the types that lead msgspec along a path; kept, because every class made leaves cyclic garbage."""
-    shape: Any = msgspec.Raw
-    for name in reversed(path):
-        fields = [("value", shape | msgspec.UnsetType, msgspec.UNSET)]
-        shape = msgspec.defstruct("Level", fields, rename={"value": name}, gc=False)
-    return shape, len(path)

@@ -6,7 +6,7 @@ A file that is mapped costs page cache, which the kernel can take back, instead 
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -129,6 +129,21 @@ class BodyWriter:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """What the head of an answer over HTTP says about going on from it.
+
+    `url` is where it came from, after redirects. `links` are the Link headers (RFC 8288), one text each; the others
+    are the headers of their names, or empty.
+    """
+
+    url: str = field(repr=False)
+    links: tuple[str, ...] = field(default=(), repr=False)
+    etag: str = field(default="", repr=False)
+    last_modified: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """An answer of a source; whoever gets it closes `body`.
 
@@ -136,7 +151,8 @@ class Fetched:
     without parameters, or empty. `bookmark` is what the source wants to be given with the next question, once what
     is in this answer is kept. Of a collection in several answers only the last one `is_last`: the time of the
     cursor moves with it and not before. `is_unchanged` is an answer that stands for the same events as the one
-    before, such as status 304: its body is empty and tells nothing.
+    before, such as status 304, or for none at all, such as the empty end of several pages: its body tells nothing.
+    `head` is there if the answer came over HTTP.
     """
 
     body: Body
@@ -146,6 +162,7 @@ class Fetched:
     bookmark: str | None = None
     is_last: bool = True
     is_unchanged: bool = False
+    head: AnswerHead | None = None
 
     def describe(self) -> str:
         """Return what a message may say of the answer, such as `status 200, text/html, 512 bytes`."""

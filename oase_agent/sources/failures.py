@@ -4,11 +4,8 @@ Foreign errors may quote the whole URL, headers or a piece of the body, and logs
 that are known to quote nothing are kept as a cause.
 """
 
-import re
 import ssl
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -17,6 +14,8 @@ from oase_agent.errors import Reason, SourceUnavailable
 from oase_agent.sources.body import BodyTooLarge
 from oase_agent.sources.content_coding import ContentCodingError
 from oase_agent.sources.egress import EgressDenied
+from oase_agent.sources.rate_limits import is_exhausted, wanted_pause_s
+from oase_agent.sources.tls_failures import tls_sentence
 
 FOREIGN_ERRORS = (
     aiohttp.ClientError,
@@ -26,9 +25,40 @@ FOREIGN_ERRORS = (
     ContentCodingError,
 )
 
+
+class StatusFailure(SourceUnavailable):
+    """An answer that is neither 2xx nor a redirect; `status` is its status."""
+
+    def __init__(
+        self, message: str, reason: Reason, status: int, *, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, reason, retry_after_s=retry_after_s)
+        self.status = status
+
+
+class EmptyAnswer(SourceUnavailable):
+    """An answer without a body, such as status 204: it is no JSON."""
+
+    def __init__(self, origin: str, status: int) -> None:
+        super().__init__(f"{origin} answered {status} without a body", Reason.NOT_JSON)
+        self.status = status
+
+
+_TUNNEL_NEEDS_USER = (
+    "the proxy refused a tunnel to {origin} with {detail}: check user and password in PROXY of the setting, of its "
+    "proxy in SOURCE_OPTIONS_FILE, or in HTTPS_PROXY"
+)
+
+PROXY_SAYS_401 = (
+    "user and password of the proxy (PROXY of the setting, its proxy in SOURCE_OPTIONS_FILE, or HTTP_PROXY), because "
+    "some proxies answer 401 themselves"
+)
+
+_LIMITED = ": it is asked more often than it allows; SOURCE_REQUESTS_PER_MINUTE can slow the agent down"
+
 # The first row that fits decides, so special kinds stand before general ones.
 _ROWS: tuple[tuple[type[BaseException], Reason, str], ...] = (
-    (EgressDenied, Reason.EGRESS_DENIED, "{origin} was not asked: the connection would go to {detail}"),
+    (EgressDenied, Reason.EGRESS_DENIED, "{origin} was not asked: {detail}"),
     (BodyTooLarge, Reason.TOO_LARGE, "the answer of {origin} is too large: {detail} (SOURCE_MAX_BYTES)"),
     (ContentCodingError, Reason.MALFORMED, "the answer of {origin} cannot be decoded: {detail}"),
     (
@@ -44,21 +74,15 @@ _ROWS: tuple[tuple[type[BaseException], Reason, str], ...] = (
     (
         aiohttp.ClientHttpProxyError,
         Reason.PROXY,
-        "the proxy refused a tunnel to {origin} with {detail}: check PROXY of the setting or HTTPS_PROXY",
+        "the proxy refused a tunnel to {origin} with {detail}: check PROXY of the setting, its proxy in "
+        "SOURCE_OPTIONS_FILE, or HTTPS_PROXY",
     ),
     (
         aiohttp.ClientProxyConnectionError,
         Reason.PROXY,
         "the proxy on the way to {origin} cannot be reached ({detail}): check PROXY of the setting, "
-        "HTTP_PROXY or HTTPS_PROXY",
+        "its proxy in SOURCE_OPTIONS_FILE, HTTP_PROXY or HTTPS_PROXY",
     ),
-    (
-        ssl.SSLCertVerificationError,
-        Reason.TLS,
-        "the certificate of {origin} is not trusted ({detail}): set SOURCE_CA_FILE, or list the host in "
-        "TLS_INSECURE_HOSTS",
-    ),
-    (ssl.SSLError, Reason.TLS, "TLS with {origin} failed ({detail}): check scheme and port of the URL"),
     (
         aiohttp.ClientConnectorDNSError,
         Reason.UNREACHABLE,
@@ -81,38 +105,59 @@ def failure(error: Exception, origin: str, limits_s: Mapping[str, float]) -> Sou
     Its `__cause__` is set already where that is safe, so raise it as it is.
     """
     root = _root(error)
-    reason, sentence = next((reason, text) for kind, reason, text in _ROWS if isinstance(root, kind))
-    ours = SourceUnavailable(sentence.format(origin=origin, detail=_detail(root), **limits_s), reason)
+    reason, message = _judged(root, origin, limits_s)
+    ours = SourceUnavailable(message, reason)
     ours.__suppress_context__ = True
     ours.__cause__ = error if _quotes_nothing(error) else None
     return ours
 
 
-def status_failure(origin: str, status: int, headers: Mapping[str, str], now_s: float) -> SourceUnavailable:
-    """Return the error for an answer that is neither 2xx nor a redirect; `now_s` is epoch seconds."""
+def status_failure(
+    origin: str,
+    status: int,
+    headers: Mapping[str, str],
+    now_s: float,
+    *,
+    is_tls: bool = False,
+    shows_proxy_password: bool = False,
+) -> StatusFailure:
+    """Return the error for an answer that is neither 2xx nor a redirect; `now_s` is epoch seconds.
+
+    `is_tls` tells that it came over TLS, `shows_proxy_password` that the request carried a password for a proxy,
+    which then may have been what answered.
+    """
     reason, remedy = Reason.HTTP_STATUS, ""
     match status:
+        case 403 if is_exhausted(headers):  # as GitHub does
+            reason, remedy = Reason.RATE_LIMITED, _LIMITED
+        case 400 if is_tls:  # nginx, after a handshake that it let pass
+            remedy = (
+                ": if it wants a certificate of the agent, give it as client_cert_file in SOURCE_OPTIONS_FILE"
+            )
+        case 401 if shows_proxy_password:
+            remedy = f": check the credentials of the setting, and {PROXY_SAYS_401}"
         case 401 | 403:
             remedy = ": check the credentials of the setting"
         case 407:
-            reason, remedy = Reason.PROXY, ": check user and password in PROXY of the setting or HTTP_PROXY"
+            reason, remedy = (
+                Reason.PROXY,
+                ": check user and password in PROXY of the setting, in SOURCE_OPTIONS_FILE or in HTTP_PROXY",
+            )
         case 429:
-            reason = Reason.RATE_LIMITED
-    wait_s = retry_after_s(headers.get("Retry-After"), now_s)
-    return SourceUnavailable(f"{origin} answered with status {status}{remedy}", reason, retry_after_s=wait_s)
+            reason, remedy = Reason.RATE_LIMITED, _LIMITED
+    wait_s = wanted_pause_s(status, headers, now_s)
+    return StatusFailure(
+        f"{origin} answered with status {status}{remedy}", reason, status, retry_after_s=wait_s
+    )
 
 
-def retry_after_s(value: str | None, now_s: float) -> float | None:
-    """Read a Retry-After header, which is seconds or a date (RFC 9110 section 10.2.3); None if it is neither."""
-    text = (value or "").strip()
-    if re.fullmatch("[0-9]{1,9}", text):
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    # A date in "-0000" comes without a zone and means UTC (RFC 5322 section 3.3).
-    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now_s)
+def _judged(root: BaseException, origin: str, limits_s: Mapping[str, float]) -> tuple[Reason, str]:
+    if isinstance(root, ssl.SSLError):
+        return Reason.TLS, tls_sentence(root, origin)
+    reason, sentence = next((reason, text) for kind, reason, text in _ROWS if isinstance(root, kind))
+    if isinstance(root, aiohttp.ClientHttpProxyError) and root.status in {401, 407}:
+        sentence = _TUNNEL_NEEDS_USER
+    return reason, sentence.format(origin=origin, detail=_detail(root), **limits_s)
 
 
 def _root(error: Exception) -> BaseException:
@@ -130,10 +175,6 @@ def _detail(error: BaseException) -> str:
             return str(error)
         case aiohttp.ClientHttpProxyError():
             return f"status {error.status}"
-        case ssl.SSLCertVerificationError():
-            return error.verify_message
-        case ssl.SSLError():
-            return error.reason or "no reason given"
     return getattr(error, "strerror", None) or type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 import zlib
 from pathlib import Path
@@ -367,6 +368,10 @@ async def test_check_explains_a_wrong_response_key(stage: CliStage, terminal: Te
         "1 event not available, 'RESPONSE_KEY not found': RESPONSE_KEY leads to nothing in the answer: it is "
         "misspelt, or the source answered with an error document."
     ]
+    (cursor,) = re.findall(r"cursor +(\d+) .*, now, because", printed.out)
+    assert re.search(
+        rf"next cursor +{cursor} .*, as before, because RESPONSE_KEY leads to nothing", printed.out
+    )
 
 
 async def test_check_explains_a_wrong_event_id_key_with_the_number_of_events(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oase_agent.app import agent as agent_module
-from oase_agent.app.build import agent_directory
+from oase_agent.app.agent_directory import agent_directory
 from oase_agent.cli.dead import _escaped
 from oase_agent.config.load import load_config
 from oase_agent.spool.known_ids import IdPolicy

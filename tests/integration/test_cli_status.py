@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -171,12 +171,8 @@ async def test_status_with_a_port_that_cannot_be_asked_ends_with_2(
     assert fault in printed.err
 
 
-async def test_names_that_are_two_columns_wide_keep_the_table_aligned(terminal: Terminal) -> None:
-    figures = dict.fromkeys(("collected", "delivered", "waiting", "dead"), 7) | {"oldest_group_time": 940}
-    settings = [
-        {"name": name, "state": "collecting", "figures": figures, "trouble": None}
-        for name in ("ウェブ", "web")
-    ]
+def status_document(settings: Sequence[Mapping[str, object]]) -> bytes:
+    """Return what an agent with these settings answers at epoch second 1000."""
     document = {
         "ready": True,
         "unready": [],
@@ -188,7 +184,29 @@ async def test_names_that_are_two_columns_wide_keep_the_table_aligned(terminal: 
         "started_at_s": 0.0,
         "settings": settings,
     }
-    async with answering(json.dumps(document).encode()) as environment:
+    return json.dumps(document).encode()
+
+
+async def test_status_says_when_a_source_that_is_paused_is_asked_again(terminal: Terminal) -> None:
+    paused = {"state": "collecting", "figures": None, "next_attempt_at_s": 1045.0}
+    settings = [
+        {"name": "failing", "trouble": "host:80 cannot be reached", **paused},
+        {"name": "held", "trouble": None, **paused},
+    ]
+    async with answering(status_document(settings)) as environment:
+        printed = await terminal.run(environment, "status")
+    failing, held = printed.out.splitlines()[-2:]
+    assert failing.endswith("  host:80 cannot be reached; asked again in 45 s")
+    assert held.endswith("  asked again in 45 s")
+
+
+async def test_names_that_are_two_columns_wide_keep_the_table_aligned(terminal: Terminal) -> None:
+    figures = dict.fromkeys(("collected", "delivered", "waiting", "dead"), 7) | {"oldest_group_time": 940}
+    settings = [
+        {"name": name, "state": "collecting", "figures": figures, "trouble": None}
+        for name in ("ウェブ", "web")
+    ]
+    async with answering(status_document(settings)) as environment:
         printed = await terminal.run(environment, "status")
     wide, narrow = printed.out.splitlines()[-2:]
     assert wide == "ウェブ   collecting          7          7        7     7  1 min 0 s"

@@ -1,6 +1,7 @@
 """Zabbix, asked with the settings that the documents of the product show, by a whole agent."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ async def test_a_refused_token_is_an_event_that_rules_leave_alone(
 
         api.token = "another"
         await stage.arrived("zabbix", 2)
-        # Zabbix says it with status 200, so it counts as an answer, and the time of the cursor moves on.
+        # Zabbix says it with status 200.
         event = stage.workspace.acceptance.events_of("zabbix")[1]
         assert event[REASON] == "RESPONSE_KEY not found"
         assert event["error"]["data"] == "Session terminated, re-login, please."
@@ -145,6 +146,41 @@ async def test_a_refused_token_is_an_event_that_rules_leave_alone(
         api.token = TOKEN
         await stage.until(lambda: "999" in stage.workspace.acceptance.ids_of("zabbix"))
         await stage.stop()
+
+
+async def test_what_is_raised_while_the_token_is_refused_arrives_once_although_a_time_is_asked_for(
+    stage: Stage,
+) -> None:
+    async with ZabbixApi(TOKEN, takes_auth_in_body=False) as api:
+        before, meanwhile, later = documented("zabbix_7_problems")
+        add(stage, api, BY_TIME % "", CONNECTION_METHOD_ID="1", AUTH_TOKEN=TOKEN)
+        await stage.start_collecting("zabbix")
+        wanted = [api.happen(before)]
+        await stage.arrived("zabbix", 1)
+
+        api.token = "another"
+        await polls(api, 2)
+        last_from = int(api.calls[-1]["time_from"])
+        wanted.append(api.happen(meanwhile))
+        # Until the time of the cursor, if it moved, would be beyond that of the problem.
+        await stage.until(lambda: int(time.time()) > int(api.events[-1]["clock"]))
+        await polls(api, 2)
+        await stage.stop()
+        await stage.start()
+        await polls(api, 2)
+        api.token = TOKEN
+        refused = len(api.calls)
+        await stage.until(lambda: wanted[-1] in stage.workspace.acceptance.ids_of("zabbix"))
+        wanted.append(api.happen(later))
+        await stage.until(lambda: wanted[-1] in stage.workspace.acceptance.ids_of("zabbix"))
+        await polls(api, 2)
+        await stage.stop()
+
+        events = stage.workspace.acceptance.events_of("zabbix")
+        assert [event["eventid"] for event in events if REASON not in event] == wanted
+        assert {event[REASON] for event in events if REASON in event} == {"RESPONSE_KEY not found"}
+        assert int(api.calls[refused]["time_from"]) == last_from
+        assert int(api.calls[-1]["time_from"]) > last_from
 
 
 async def test_a_problem_that_zabbix_dates_before_the_last_poll_arrives_if_no_time_is_asked_for(

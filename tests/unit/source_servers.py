@@ -231,6 +231,19 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
+    def identity(self, name: str, password: bytes | None = None) -> Path:
+        """Write a certificate of a client with its key, `name`.pem, and return the file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        certificate = self._signed(subject, key, x509.SubjectAlternativeName([x509.DNSName(name)]))
+        lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        file = self._directory / f"{name}.pem"
+        file.write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        return file
+
     def _signed(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
     ) -> x509.Certificate:

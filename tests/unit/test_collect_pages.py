@@ -128,6 +128,45 @@ async def test_an_error_in_clothes_of_success_is_not_the_end(stage_of: NewStage)
         assert life.cursor.last_fetched_time == stage.now_s
 
 
+@pytest.mark.parametrize("style", list(PageStyle))
+async def test_a_first_page_without_response_key_completes_nothing(
+    stage_of: NewStage, style: PageStyle
+) -> None:
+    async with stage_of(style) as stage, stage.life() as life:
+        before = life.cursor.last_fetched_time
+        stage.now_s += 100
+        # A link to go on with makes it no better.
+        stage.source.instead[1] = http_answer(
+            b'{"error": {"code": -32602}, "meta": {"next": "/items?start=2"}}',
+            Link="</items?start=2>; rel=next",
+        )
+        await life.collect_well()
+        assert [event["_exastro_not_available"] for event in life.events] == ["RESPONSE_KEY not found"]
+        assert (life.cursor.last_fetched_time, life.cursor.bookmark) == (before, None)
+        assert len(stage.source.lines) == 1
+        await life.collect_well()
+
+        assert [event["id"] for event in life.events[1:]] == ids(1, 5)
+        assert life.cursor.last_fetched_time == stage.now_s
+
+
+async def test_a_later_page_without_what_an_expression_selects_lets_the_collection_begin_anew(
+    stage_of: NewStage,
+) -> None:
+    async with stage_of(PageStyle.TOKEN) as stage, stage.life() as life:
+        stage.change(response_key="items[?id]")
+        before = life.cursor.last_fetched_time
+        stage.now_s += 100
+        stage.source.instead[2] = http_answer(b'{"error": {"code": -32602}, "meta": {"next": "t4"}}')
+        await life.collect_well()
+        assert (life.cursor.last_fetched_time, stage.source.asked_ids) == (before, ["", "t2"])
+        await life.collect_well()
+
+        assert stage.source.asked_ids == ["", "t2", "", "t2", "t4"]
+        assert [event["id"] for event in life.events if "id" in event] == ids(1, 5)
+        assert life.cursor.last_fetched_time == stage.now_s
+
+
 # -- what events and cursor are like ------------------------------------------------------------------------
 
 

@@ -7,30 +7,10 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from oase_agent.errors import Reason
-from oase_agent.sources.failures import failure, retry_after_s, status_failure
+from oase_agent.sources.failures import failure, status_failure
 
 NOW_S = 784111777.0
 LIMITS_S = {"timeout_s": 30.0, "connect_timeout_s": 12.0}
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        ("Sun, 06 Nov 1994 08:50:37 GMT", 60.0),
-        ("Sun, 06 Nov 1994 08:50:37 -0000", 60.0),
-        ("Sun, 06 Nov 1994 08:00:00 GMT", 0.0),
-        (None, None),
-        ("", None),
-        ("soon", None),
-        ("-5", None),
-        ("9" * 5000, None),
-        ("Sun, 99 Nov 1994 08:50:37 GMT", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str | None, expected: float | None) -> None:
-    assert retry_after_s(value, NOW_S) == expected
 
 
 @pytest.mark.parametrize(
@@ -50,6 +30,22 @@ def test_a_status_becomes_a_reason_and_a_remedy(status: int, reason: Reason, rem
     assert remedy in str(error)
     assert str(error).startswith(f"host.example:80 answered with status {status}")
     assert error.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize(
+    ("is_tls", "remedy"), [(True, "client_cert_file in SOURCE_OPTIONS_FILE"), (False, "status 400")]
+)
+def test_400_over_tls_may_be_about_a_client_certificate(is_tls: bool, remedy: str) -> None:
+    error = status_failure("host.example:443", 400, {}, NOW_S, is_tls=is_tls)
+    assert str(error).endswith(remedy)
+
+
+def test_403_for_too_many_requests_is_not_about_credentials() -> None:
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}
+    error = status_failure("host.example:80", 403, headers, NOW_S)
+    assert error.reason is Reason.RATE_LIMITED
+    assert "SOURCE_REQUESTS_PER_MINUTE" in str(error)
+    assert error.retry_after_s == 60.0
 
 
 def test_a_name_that_cannot_be_resolved_is_named() -> None:

@@ -93,7 +93,36 @@ async def test_s1_the_certificate_behind_a_tunnel_is_verified(tmp_path: Path) ->
 async def test_a_refused_tunnel_is_trouble_of_the_proxy(tmp_path: Path) -> None:
     async with forward_proxy(CREDENTIALS) as proxy, a_source(tmp_path) as source:
         message = await proxy_failure(source, "https://source.example:8443/", through(proxy))
-    assert message.startswith("the proxy refused a tunnel to source.example:8443 with status 407")
+    assert message.startswith(
+        "the proxy refused a tunnel to source.example:8443 with status 407: check user and password in PROXY"
+    )
+
+
+@pytest.mark.parametrize(("user", "is_named"), [("", False), ("user:pass@", True)])
+async def test_401_by_way_of_a_proxy_with_a_password_may_be_the_proxys(
+    tmp_path: Path, user: str, is_named: bool
+) -> None:
+    refusing = answering(http_answer(b"", 401))
+    async with serving(refusing) as proxy, a_source(tmp_path) as source:
+        with pytest.raises(SourceUnavailable) as caught:
+            await fetch(source, "http://source.example/", through(proxy, user=user))
+    message = str(caught.value)
+    assert "status 401: check the credentials of the setting" in message
+    assert ("user and password of the proxy (PROXY of the setting" in message) is is_named
+
+
+async def test_401_out_of_a_tunnel_is_the_sources(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    tls = SourceTls(client_context(ca_file=authority.file))
+    context = authority.server_context("127.0.0.1")
+    async with (
+        serving(answering(http_answer(b"", 401)), context) as server,
+        forward_proxy(CREDENTIALS) as proxy,
+        a_source(tmp_path, tls=tls) as source,
+    ):
+        with pytest.raises(SourceUnavailable) as caught:
+            await fetch(source, server.url(), through(proxy, user="user:pass@"))
+    assert str(caught.value).endswith("status 401: check the credentials of the setting")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

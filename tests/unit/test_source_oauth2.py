@@ -331,6 +331,17 @@ async def test_a_revoked_token_is_replaced_and_the_request_repeated(
         assert len({request.body for request in simulator.source_server.requests}) == 1
 
 
+async def test_a_proxy_with_a_password_may_be_what_refuses_new_tokens(tmp_path: Path) -> None:
+    async with authorizing() as simulator, forward_proxy() as proxy:
+        simulator.revoked |= {"t1", "t2"}
+        way = SourceProxy(f"http://127.0.0.1:{proxy.port}", "user", Secret("pass"))
+        async with a_client_source(tmp_path, simulator.client(), proxy=way) as source:
+            with pytest.raises(
+                SourceUnavailable, match=r"check scope .*, and user and password of the proxy"
+            ):
+                await fetch(source, simulator.url)
+
+
 async def test_a_source_that_refuses_new_tokens_too_is_asked_twice_and_no_more(tmp_path: Path) -> None:
     async with authorizing() as simulator:
         simulator.revoked |= {f"t{number}" for number in range(10)}
