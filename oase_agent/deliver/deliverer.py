@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from oase_agent.deliver.course import Course
 from oase_agent.deliver.gate import Gate
-from oase_agent.deliver.handover import Chosen, Handover
+from oase_agent.deliver.handover import Chosen, Confirm, Handover, alone
 from oase_agent.deliver.post_limit import PostLimit
 from oase_agent.deliver.verdicts import Sent
 from oase_agent.errors import AgentError, SpoolUnavailable
@@ -50,6 +50,7 @@ class Deliverer:
         max_post_bytes: int,
         chances: Chances,
         reload_settings: Callable[[], Awaitable[None]],
+        confirm: Confirm = alone,
         policy: RetryPolicy | None = None,
     ) -> None:
         self._spool = spool
@@ -60,7 +61,7 @@ class Deliverer:
         policy = policy or RetryPolicy()
         self._gate = Gate(policy, chances.random)
         self._handover = Handover(
-            workspace, telemetry, self._gate, self._limit, policy, chances.monotonic, reload_settings
+            workspace, telemetry, self._gate, self._limit, policy, chances.monotonic, reload_settings, confirm
         )
         self._courses: dict[str, Course] = {}
         self._wake = asyncio.Event()
@@ -68,11 +69,18 @@ class Deliverer:
         self._idle.set()
         self._in_flight = 0
         self._is_draining = False
+        self._released: set[str] = set()
+        self._landed = asyncio.Event()
 
     @property
     def away(self) -> AgentError | None:
         """Why the workspace takes nothing right now, or None."""
         return self._gate.closed_by
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether what waits is on its way, or will be soon: not while the workspace is away, nor while stopping."""
+        return self._gate.closed_by is None and not self._is_draining
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -96,6 +104,24 @@ class Deliverer:
         self._is_draining = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), deadline_s)
+
+    def admit(self, setting_name: str) -> None:
+        """Deliver a setting that was taken, as a new one: what was known of an earlier queue is forgotten."""
+        # A setting that was never released may be under way already: its queue was seen before we are told.
+        if setting_name in self._released:
+            self._courses.pop(setting_name, None)
+            self._released.discard(setting_name)
+        self._wake.set()
+
+    async def release(self, setting_name: str, deadline_s: float) -> None:
+        """Send nothing more of a setting; return when what is under way was settled, or at the deadline."""
+        self._released.add(setting_name)
+        course = self._courses.get(setting_name)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                while course is not None and course.is_in_flight:
+                    self._landed.clear()
+                    await self._landed.wait()
 
     # -- choosing what goes next --------------------------------------------------------------------------
 
@@ -124,7 +150,7 @@ class Deliverer:
             if chosen and (course.is_alone or room <= 0):
                 continue
             sent = await self._load(course, room)
-            if not sent or not sent.batches:
+            if not sent or not sent.batches or course.setting_name in self._released:
                 continue
             size = self._size_of(sent)
             # A batch that is larger than what is left goes first next time; alone it goes in any case.
@@ -140,15 +166,19 @@ class Deliverer:
 
     def _ready(self, now_s: float) -> list[Course]:
         for queue in self._spool.queues():
-            if queue.setting_name not in self._courses:
+            if queue.setting_name not in self._courses and queue.setting_name not in self._released:
                 self._courses[queue.setting_name] = Course(
                     queue, self._telemetry, now=self._chances.now, random=self._chances.random
                 )
         return [
             course
             for course in self._courses.values()
-            if course.queue.has_waiting and not course.is_in_flight and course.not_before_s <= now_s
+            if self._is_waiting(course) and course.not_before_s <= now_s
         ]
+
+    def _is_waiting(self, course: Course) -> bool:
+        is_free = not course.is_in_flight and course.setting_name not in self._released
+        return is_free and course.queue.has_waiting
 
     async def _load(self, course: Course, room: int) -> Sent | None:
         overhead = group_overhead_bytes(course.setting_name, self._agent)
@@ -172,7 +202,7 @@ class Deliverer:
         waits = [
             max(course.not_before_s - now_s, closed_s)
             for course in self._courses.values()
-            if course.queue.has_waiting and not course.is_in_flight
+            if self._is_waiting(course)
         ]
         # What could go at once but did not, waits for a lane, or its volume: it must not hide when others are due.
         return min((wait_s for wait_s in waits if wait_s > 0), default=None)
@@ -186,6 +216,7 @@ class Deliverer:
             for course, _ in chosen:
                 course.is_in_flight = False
             self._in_flight -= 1
+            self._landed.set()
             if not self._in_flight:
                 self._idle.set()
             self._wake.set()

@@ -9,6 +9,8 @@ from oase_agent.deliver.gate import Gate
 from oase_agent.deliver.post_limit import PostLimit
 from oase_agent.deliver.verdicts import Sent, SettingRefused, Unclear, Verdict, judge, position_in
 from oase_agent.errors import (
+    CoordinationUnavailable,
+    OwnershipLost,
     Reason,
     RequestTooLarge,
     SpoolUnavailable,
@@ -16,10 +18,20 @@ from oase_agent.errors import (
     WorkspaceUnavailable,
 )
 from oase_agent.retry import RetryPolicy
+from oase_agent.spool.queue import SettingQueue
 from oase_agent.telemetry import Telemetry
 from oase_agent.workspace.client import WorkspaceClient
 from oase_agent.workspace.refusals import Refusal
 from oase_agent.workspace.wire import EventGroup
+
+# Asked before a POST whether this replica still owns what it sends from these queues: the answer must be younger than
+# their `changed_at_s` (invariant I9). Raises OwnershipLost, CoordinationUnavailable or SpoolUnavailable.
+Confirm = Callable[[Sequence[SettingQueue]], Awaitable[None]]
+
+
+async def alone(_queues: Sequence[SettingQueue]) -> None:
+    """Confirm where no replicas share the settings: the lock on the directory, and the claim there, are enough."""
+
 
 # What is under way of the chosen settings: each course with its batches.
 Chosen = Sequence[tuple[Course, Sent]]
@@ -36,6 +48,7 @@ class Handover:
     policy: RetryPolicy
     monotonic: Callable[[], float]
     reload_settings: Callable[[], Awaitable[None]]
+    confirm: Confirm = alone
 
     async def hand_over(self, chosen: Chosen, size_bytes: int) -> None:
         """Post batches and settle them; every failure ends as a wait, a smaller request or a dead letter."""
@@ -47,6 +60,10 @@ class Handover:
                 await self._post(chosen, size_bytes)
         except WorkspaceUnavailable as error:
             self._wait(chosen, error)
+        except (OwnershipLost, CoordinationUnavailable):
+            # Told where owners come and go, which also decides what becomes of these settings.
+            for course, _ in chosen:
+                course.back_off(self.monotonic(), self.policy)
         except SpoolUnavailable as error:
             for course, _ in chosen:
                 self.volume_failed(course, error)
@@ -58,6 +75,7 @@ class Handover:
 
     async def _post(self, chosen: Chosen, size_bytes: int) -> None:
         await asyncio.to_thread(_before_sending, chosen)
+        await self.confirm([course.queue for course, _ in chosen])
         groups = [
             EventGroup(sent.setting_name, batch.group_time, batch.events)
             for _, sent in chosen

@@ -26,7 +26,8 @@ class Kept:
 
 def start_after(journal: Journal, first_time: int) -> Start:
     """Return where a file at the end of the queue begins; its first group time is above the last one given."""
-    first_time = max(journal.checkpoint.group_time + 1, first_time)
+    # What was lifted above other owners' times comes back in the shift: the clock's time is to be sent.
+    first_time = max(journal.checkpoint.group_time + 1, first_time - journal.checkpoint.lifted)
     return Start(journal.checkpoint.replayed + 1, first_time, journal.epoch, journal.waiting.size_bytes)
 
 

@@ -106,6 +106,16 @@ def is_ours(journal: Journal, latest: int, wire: OnTheWire) -> bool:
     return position_of(journal, latest, wire).stored is not None
 
 
+def settle_stored(
+    journal: Journal, position: Position, stored: Outgoing, keep_aside: Callable[[DamagedLine], None]
+) -> None:
+    """Let what a position proves stored leave the queue. Raises OSError."""
+    for damaged in position.damaged:
+        keep_aside(damaged)
+    lost = sum(damaged.claimed_events for damaged in position.damaged)
+    journal.leave(stored, delivered=position.events, dead=position.refused + lost)
+
+
 def take_in(
     journal: Journal, latest: int | None, wire: OnTheWire, keep_aside: Callable[[DamagedLine], None]
 ) -> Position:
@@ -116,10 +126,7 @@ def take_in(
     """
     position = Position() if latest is None else position_of(journal, latest, wire)
     if position.stored is not None:
-        for damaged in position.damaged:
-            keep_aside(damaged)
-        lost = sum(damaged.claimed_events for damaged in position.damaged)
-        journal.leave(position.stored, delivered=position.events, dead=position.refused + lost)
+        settle_stored(journal, position, position.stored, keep_aside)
     elif latest is not None and position.is_foreign:
         checkpoint = journal.checkpoint
         journal.save_twice(replace(checkpoint, shift=checkpoint.shift + latest + 1 - position.first_time))

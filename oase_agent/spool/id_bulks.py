@@ -39,6 +39,10 @@ class IdBulks:
         """Note which ids a complete answer reported; the next bulk is due at once if that changed older ones."""
         self._is_stale = self._known.absorb(sighting, policy) or self._is_stale
 
+    def renew(self) -> None:
+        """Let the next checkpoint make a bulk: known ids were changed that stand in an older one."""
+        self._is_stale = True
+
     def relieved(self, checkpoint: Checkpoint, fresh: Iterable[PackedIds]) -> Checkpoint:
         """Return `checkpoint` without its ids if so many are `fresh` in it that the next one makes a bulk anyway.
 

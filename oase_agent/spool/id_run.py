@@ -28,6 +28,8 @@ _PACKED_AT_ONCE = 4096
 # Ids sorted at once: about 2 MiB of transient objects.
 _SORTED_AT_ONCE = 16_384
 _MERGED_AT_ONCE = 8192
+# Later than every epoch hour.
+_NEVER = 2**32
 # Merging: with fewer new keys than one in so many, a search for each costs less than sorting them all again.
 _SPARSE = 8
 # Looking up: with more known keys than so many between the lowest and the highest one, each is searched for.
@@ -177,6 +179,15 @@ class IdRun:
             array("Q", compress(self.low, stays)),
             array("I", compress(self.hours, stays)),
         )
+
+    def without(self, gone: "IdRun") -> "IdRun":
+        """Return the run without the keys of another; one that loses nothing is returned itself."""
+        stays = bytearray(b"\1") * len(self)
+        for high, low in zip(gone.high, gone.low, strict=True):
+            place = self.find(high, low)
+            if place >= 0:
+                stays[place] = 0
+        return self.kept(stays, _NEVER)
 
     def part(self, start: int, end: int) -> "IdRun":
         """Return a copy of what stands between two places."""

@@ -92,12 +92,7 @@ class Journal:
     @property
     def cursor(self) -> Cursor:
         """The cursor as it is now, durable or not."""
-        event = self.checkpoint.cursor_event
-        return Cursor(
-            self.checkpoint.cursor_time,
-            None if event is None else event.encode(),
-            self.checkpoint.cursor_bookmark,
-        )
+        return self.checkpoint.cursor
 
     # -- what waits ---------------------------------------------------------------------------------------
 
@@ -222,13 +217,7 @@ class Journal:
 
     def move_cursor(self, cursor: Cursor) -> None:
         """Move the cursor in memory; the next checkpoint makes it durable."""
-        event = None if cursor.last_event is None else cursor.last_event.decode()
-        self.checkpoint = replace(
-            self.checkpoint,
-            cursor_time=cursor.last_fetched_time,
-            cursor_event=event,
-            cursor_bookmark=cursor.bookmark,
-        )
+        self.checkpoint = self.checkpoint.with_cursor(cursor)
 
     def note_ids(self, sighting: Sighting) -> None:
         """Let the next checkpoint hold ids that no file holds: those that a former agent knew."""
@@ -239,6 +228,11 @@ class Journal:
     def see(self, sighting: Sighting, policy: IdPolicy) -> None:
         """Note which ids a complete answer reported."""
         self._bulks.see(sighting, policy)
+
+    def renew_ids(self) -> None:
+        """Let the next checkpoint hold all known ids anew: some of those that stand in older ones were forgotten."""
+        self.checkpoint = replace(self.checkpoint, ids=())
+        self._bulks.renew()
 
     # -- on disk -----------------------------------------------------------------------------------------
 
@@ -300,10 +294,6 @@ class Journal:
         self._settled_files.extend(self.waiting.part_with(self.checkpoint.settled))
 
     def _unlink_settled(self, settled: int) -> None:
-        kept: list[FileName] = []
-        for name in self._settled_files:
-            if name.last <= settled:
-                discard(self._disk, self._directory / str(name))
-            else:
-                kept.append(name)
-        self._settled_files = kept
+        for name in (name for name in self._settled_files if name.last <= settled):
+            discard(self._disk, self._directory / str(name))
+        self._settled_files = [name for name in self._settled_files if name.last > settled]

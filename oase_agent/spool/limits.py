@@ -106,5 +106,7 @@ class Reserve:
     def restore(self, free_bytes: int) -> None:
         """Write the file again if it is missing and there is room for it twice over; raises OSError."""
         if free_bytes > 2 * RESERVE_BYTES and RESERVE_NAME not in self._disk.names(self._directory):
-            # Not zeros: a volume that compresses would keep no space for those.
-            self._disk.write_new(self._directory, RESERVE_NAME, [os.urandom(RESERVE_BYTES)])
+            # Another replica may have been faster.
+            with contextlib.suppress(FileExistsError):
+                # Not zeros: a volume that compresses would keep no space for those.
+                self._disk.write_new(self._directory, RESERVE_NAME, [os.urandom(RESERVE_BYTES)])

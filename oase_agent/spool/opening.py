@@ -3,7 +3,7 @@
 O1 The epoch is claimed before anything is read (see claim.py). Opening again after trouble confirms first: the
    setting must not be taken from who took it over meanwhile.
 O2 Any trouble of the volume forgets the journal, and the next use recovers it from disk.
-O3 Who has lost a setting to another process never opens it again.
+O3 Who has lost a setting to another process, or let it go, never opens it again.
 O4 A full disk takes the reserve for opening and for what lets batches leave. What brings new ones fails instead, so
    that the room is left for those that wait.
 """
@@ -26,13 +26,20 @@ from oase_agent.spool.replay import is_waiting
 
 
 class Opening:
-    """Opens the journal of one setting when it is needed; `wire` is told what may be on the wire then."""
+    """Opens the journal of one setting when it is needed; `wire` is told what may be on the wire then.
 
-    def __init__(self, directory: Path, setting_name: str, tools: QueueTools, wire: OnTheWire) -> None:
+    Epochs are above `epoch_floor`, which is that of the claim where replicas share the settings.
+    """
+
+    def __init__(
+        self, directory: Path, setting_name: str, tools: QueueTools, wire: OnTheWire, epoch_floor: int = 0
+    ) -> None:
         self._directory = directory
         self._setting_name = setting_name
         self._tools = tools
         self._wire = wire
+        self._epoch_floor = epoch_floor
+        self.changed_at_s = tools.monotonic()
         self._lock = threading.RLock()
         # The epoch of the last opening; who comes after it has taken over.
         self._epoch: int | None = None
@@ -61,7 +68,7 @@ class Opening:
                 self._tell(self._journal.troubles)
             except OwnershipLost as error:
                 self._journal, self._lost = None, error
-                self._tools.on_taken_over(error)
+                self._tools.on_taken_over(self._setting_name, error)
                 raise
             except OSError as error:
                 was_opening, self._journal = self._journal is None, None
@@ -71,6 +78,27 @@ class Opening:
                 raise SpoolUnavailable(
                     f"The spool of setting {self._setting_name!r} cannot be used: {error}.", Reason.DAMAGED
                 ) from error
+
+    def forget(self) -> None:
+        """Let the next use recover the journal from disk."""
+        with self._lock:
+            self._journal = None
+
+    def let_go(self, *, save: bool) -> None:
+        """Never open the setting again here; first make durable what memory knows, if told to `save`.
+
+        Returns when no thread works with the journal any more. Raises SpoolUnavailable if it could not be saved.
+        """
+        with self._lock:
+            journal, self._journal = self._journal, None
+            if self._lost is None:
+                self._lost = OwnershipLost(f"Setting {self._setting_name!r} was let go.")
+            if journal is None or not save:
+                return
+            try:
+                journal.save_cursor()
+            except OSError as error:
+                raise self.failure(error, may_use_reserve=True) from error
 
     def failure(self, error: OSError, *, may_use_reserve: bool) -> SpoolUnavailable:
         """Return what to raise for an error of the volume, after the reserve was given up if that may help."""
@@ -87,6 +115,8 @@ class Opening:
             refuse_if_newer(self._tools.disk, self._directory, self._setting_name, self._epoch)
         self._tools.check_place()
         epoch = self._claimed()
+        # What is found here counts as committed now: another owner may have written it.
+        self.changed_at_s = self._tools.monotonic()
         troubles: list[str] = []
         try:
             journal = Journal.open(
@@ -111,7 +141,8 @@ class Opening:
         disk, directory = self._tools.disk, self._directory
         disk.make_directory(directory)
         # Known from here on, whatever fails after it: our own claim must not look like somebody else's.
-        self._epoch = claim(disk, directory, above=highest_epoch(disk.names(directory)))
+        highest = max(highest_epoch(disk.names(directory)), self._epoch_floor)
+        self._epoch = claim(disk, directory, above=highest)
         return self._epoch
 
     def _tidy_letters(self, journal: Journal, *, is_sure: bool) -> None:

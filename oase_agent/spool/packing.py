@@ -18,12 +18,13 @@ class PackLimits:
     """When packing begins and what it takes.
 
     It starts when `start_files` wait, takes runs of at least `run_files`, and stops at `size_bytes`, which is what
-    the deliverer reads at most twice (durability study section 8).
+    the deliverer reads at most twice (durability study section 8). Batches after `through` are left alone.
     """
 
     start_files: int = 256
     run_files: int = 16
     size_bytes: int = 1024 * 1024
+    through: int | None = None
 
 
 def pack_oldest(
@@ -33,6 +34,8 @@ def pack_oldest(
 
     Returns None when there is no run worth it. Raises OSError and Damage; nothing was changed then.
     """
+    if limits.through is not None:
+        files = [file for file in files if file.name.last <= limits.through]
     if len(files) < limits.start_files:
         return None
     run = _oldest_run(files, limits)

@@ -1,7 +1,6 @@
 """The ordered queue of one setting: what is collected goes in at one end, what is settled leaves at the other.
 
 The promises, each with a test of its number (design section 4):
-
 P1  What `commit` returned for is on disk, file and directory synced.
 P2  Batches leave in the order they came.
 P3  A batch leaves only because the workspace has it (`settle`), or because it went to `dead/` (`bury`).
@@ -35,6 +34,7 @@ from oase_agent.spool.outgoing import DamagedLine, Outgoing, choose
 from oase_agent.spool.queue_tools import QueueTools
 from oase_agent.spool.replay import Replay
 from oase_agent.spool.salvage import copy_aside
+from oase_agent.spool.succession import Succession
 
 __all__ = ["Kept", "QueueFigures", "QueueTools", "SettingQueue"]
 
@@ -42,12 +42,13 @@ __all__ = ["Kept", "QueueFigures", "QueueTools", "SettingQueue"]
 class SettingQueue:
     """The queue of one setting; see the module's text."""
 
-    def __init__(self, directory: Path, setting_name: str, tools: QueueTools) -> None:
+    def __init__(self, directory: Path, setting_name: str, tools: QueueTools, epoch_floor: int = 0) -> None:
         self.setting_name = setting_name
         self._directory = directory
         self._tools = tools
         self._wire = OnTheWire()
-        self._opening = Opening(directory, setting_name, tools, self._wire)
+        self._opening = Opening(directory, setting_name, tools, self._wire, epoch_floor)
+        self.succession = Succession(self._opening, directory, tools, self._wire, self._keep_aside)
 
     # -- collecting ---------------------------------------------------------------------------------------
 
@@ -60,9 +61,10 @@ class SettingQueue:
         """Return where the next collection starts.
 
         `setting_id` is how the workspace names the setting in a refusal; it is durable with the next checkpoint.
+        Empty, because nobody told it, it leaves the one that was learned before.
         """
         with self._opened() as journal:
-            if setting_id != journal.checkpoint.setting_id:
+            if setting_id and setting_id != journal.checkpoint.setting_id:
                 journal.checkpoint = replace(journal.checkpoint, setting_id=setting_id)
             return journal.cursor
 
@@ -76,10 +78,10 @@ class SettingQueue:
         with self._opened() as journal:
             return list(journal.ids.exact_ids())
 
-    def sighting(self) -> Sighting:
-        """Begin to note which ids an answer reports."""
+    def sighting(self, *, begins: bool = True, ends: bool = True) -> Sighting:
+        """Begin to note which ids an answer reports: see `KnownIds.sighting` for several of one collection."""
         with self._opened() as journal:
-            return journal.ids.sighting(int(self._tools.now() // 3600))
+            return journal.ids.sighting(int(self._tools.now() // 3600), begins=begins, ends=ends)
 
     @contextmanager
     def collecting(self, fetched_time: int, *, expected_bytes: int = 0) -> Iterator[CollectionFile]:
@@ -106,7 +108,9 @@ class SettingQueue:
     def commit(self, file: CollectionFile, cursor: Cursor, sighting: Sighting) -> Kept:
         """Keep a collection durably, with the cursor after it (promises P1, P5). An empty one writes nothing."""
         with self._opened(may_use_reserve=False) as journal:
-            return commit(journal, file, cursor, sighting, self._tools.policy)
+            kept = commit(journal, file, cursor, sighting, self._tools.policy)
+            self._note_commit()
+            return kept
 
     # -- delivering ---------------------------------------------------------------------------------------
 
@@ -115,6 +119,11 @@ class SettingQueue:
         """Whether a batch waits, as far as memory knows; a queue that is not open may have some."""
         journal = self._opening.journal
         return journal is None or bool(journal.waiting.files)
+
+    @property
+    def changed_at_s(self) -> float:
+        """When something was last committed or found here, in seconds of the tools' monotonic clock."""
+        return self._opening.changed_at_s
 
     @property
     def setting_id(self) -> str:
@@ -129,9 +138,10 @@ class SettingQueue:
 
     @property
     def may_have_been_sent(self) -> bool:
-        """Whether the oldest waiting batch may have reached the workspace without our knowing."""
+        """Whether the oldest waiting batch, or one of the owner before us, may have arrived without our knowing."""
         with self._opened() as journal:
-            return self._wire.maybe_through > journal.checkpoint.settled and bool(journal.waiting.files)
+            is_unknown = self._wire.maybe_through > journal.checkpoint.settled and bool(journal.waiting.files)
+            return is_unknown or self.succession.others_may_send
 
     def peek(self, max_bytes: int, overhead_bytes: int = 0) -> list[Outgoing]:
         """Return the oldest batches up to `max_bytes`, at least one; a refused one or a part stands alone.
@@ -224,6 +234,7 @@ class SettingQueue:
             journal.begin_writing()
             name, footer = file.publish(journal.cursor, journal.checkpoint.collected, settled=refused[-1].seq)
             journal.adopt(name, footer, requeued=sum(outgoing.count for outgoing in refused))
+            self._note_commit()
 
     def learn_position(self, latest: int | None) -> bool:
         """Take in the latest group time that the workspace has for this setting; None = it has none.
@@ -232,6 +243,7 @@ class SettingQueue:
         batches' times were moved above it, durably.
         """
         with self._opened() as journal:
+            self.succession.position_found(latest)
             position = take_in(journal, latest, self._wire, self._keep_aside)
             if position.stored is not None:
                 self._tools.telemetry.fence_resolved(self.setting_name, position.events)
@@ -256,24 +268,33 @@ class SettingQueue:
                 new_file=lambda: self._new_file(journal),
                 tell=lambda trouble: self._tools.telemetry.spool_damaged(self.setting_name, trouble),
             )
-            return replay.run(journal)
+            replayed = replay.run(journal)
+            self._note_commit()
+            return replayed
 
     # -- upkeep -------------------------------------------------------------------------------------------
 
     def pack(self) -> bool:
         """Merge a run of small waiting files into one; return whether there was one."""
         with self._opened(may_use_reserve=False) as journal:
-            return journal.pack(self._tools.packing)
+            return journal.pack(self.succession.packing(self._tools.packing))
 
     def checkpoint(self) -> None:
         """Make the cursor of empty collections durable, if there were any; called when the agent stops."""
         with self._opened() as journal:
             journal.save_cursor()
 
+    def let_go(self, *, save: bool) -> None:
+        """Use the queue no more here; see `Opening.let_go`."""
+        self._opening.let_go(save=save)
+
     def figures(self) -> QueueFigures | None:
         """Return the accounting from memory; None while the queue is not open. Never blocks."""
         journal = self._opening.journal
         return None if journal is None else figures_of(journal)
+
+    def _note_commit(self) -> None:
+        self._opening.changed_at_s = self._tools.monotonic()
 
     def _opened(self, *, may_use_reserve: bool = True) -> AbstractContextManager[Journal]:
         return self._opening.use(may_use_reserve=may_use_reserve)

@@ -94,6 +94,11 @@ def highest_epoch(names: Iterable[str]) -> int:
     return max((name.epoch for name in parsed if name is not None), default=0)
 
 
+def is_orphan(name: FileName, newest: StateName, checkpoint: Checkpoint) -> bool:
+    """Tell whether a file came from a former owner after the epoch of the newest checkpoint began (invariant I10)."""
+    return name.epoch < newest.epoch and name.last > checkpoint.seal
+
+
 def _read_states(disk: Disk, directory: Path, names: Sequence[str], found: Recovered) -> None:
     generations = sorted(filter(None, map(StateName.parse, names)), reverse=True)
     whole: list[Checkpoint] = []
@@ -127,7 +132,7 @@ def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recove
         if name.last <= settled:
             _drop_settled(disk, directory, name, found)
             continue
-        if _is_orphan(name, found):
+        if found.checkpoint and is_orphan(name, found.states[0], found.checkpoint):
             place = set_aside(disk, directory, str(name))
             found.troubles.append(
                 f"file {name} came from a former owner after it was replaced: it was never sent; kept as {place}"
@@ -153,13 +158,6 @@ def _read_files(disk: Disk, directory: Path, names: Sequence[str], found: Recove
     in_order = sorted(whole.items(), key=lambda file: file[0].first)
     found.files = [FileEntry.of(name, footer) for name, footer in in_order]
     return [footer for _, footer in in_order]
-
-
-def _is_orphan(name: FileName, found: Recovered) -> bool:
-    """Tell whether a file came from a former owner after the newest checkpoint's epoch had begun (invariant I10)."""
-    if found.checkpoint is None:
-        return False
-    return name.epoch < found.states[0].epoch and name.last > found.checkpoint.seal
 
 
 def _packs_first(files: Iterable[FileName]) -> list[FileName]:

@@ -1,16 +1,13 @@
 """All queues of one agent in its directory on the volume.
 
 <STORAGE_PATH>/<organization>/<workspace>/<agent>/
-.lock           held by the one process that owns the directory
+.lock           held by the one process that owns the directory, or by all replicas that share it
 reserve.bin     given up when the disk is full
 s/<slug>-<hash8>/       one directory a setting: see queue.py, batch_file.py and state.py
 out.*.jsonl   state.*.json   seen.*.txt   owner/   dead/   replay/   bad/
 """
 
-import errno
-import fcntl
 import hashlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,15 +19,17 @@ from oase_agent.spool.batch_file import Damage, FileName, NewerFormat
 from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.journal import SENT_WINDOW
 from oase_agent.spool.known_ids import IdPolicy
+from oase_agent.spool.leftovers import has_leftovers
 from oase_agent.spool.limits import Admission, Reserve, SpoolLimits, VolumeSpace, space_of
+from oase_agent.spool.lock import DirectoryLock
 from oase_agent.spool.outgoing import setting_name_of
 from oase_agent.spool.packing import PackLimits
 from oase_agent.spool.queue import SettingQueue
 from oase_agent.spool.queue_tools import QueueTools
 from oase_agent.spool.state import StateName, read_checkpoint
+from oase_agent.spool.succession import Inherited
 from oase_agent.telemetry import Telemetry
 
-LOCK_NAME = ".lock"
 SETTINGS_DIRECTORY = "s"
 _SLUG_LENGTH = 40
 # A slow volume must not delay a stop, in seconds.
@@ -84,6 +83,7 @@ class Spool:
     ) -> None:
         self._directory = directory
         self._disk = disk or Disk()
+        self._lock = DirectoryLock(self._disk, directory)
         self._reserve = Reserve(self._disk, directory)
         self._tools = QueueTools(
             self._disk,
@@ -93,13 +93,14 @@ class Spool:
             self._reserve.release,
             batches or BatchLimits(),
             sent_window,
-            self._check_place,
+            self._lock.check_place,
             self._tell_taken_over,
             packing or PackLimits(),
         )
-        self._on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None
+        self._on_taken_over: Callable[[str, OwnershipLost], None] = lambda _name, _error: None
         self._queues: dict[str, SettingQueue] = {}
-        self._lock: int | None = None
+        self._is_shared = False
+        self._names: dict[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
         self._space = space
         self.admission = Admission(limits, self._used_bytes, lambda: space(directory))
@@ -107,52 +108,55 @@ class Spool:
     # -- the directory ------------------------------------------------------------------------------------
 
     def try_own(self) -> bool:
-        """Take the directory for this process; return False while another one has it, True if it is ours already.
+        """Take the directory for this process; return False while another one has it. Raises OSError."""
+        return self._lock.acquire()
 
-        Raises OSError.
+    def try_share(self) -> bool:
+        """Use the directory together with other replicas: settings must be taken one by one.
 
-        The lock is on a file of its own that is never renamed; the kernel frees it when the process ends.
+        Raises OSError and SpoolUnavailable. Returns False while an agent that does not share has it.
         """
-        if self._lock is not None:
-            return True
-        self._disk.make_directory(self._directory)
-        descriptor = os.open(self._directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        except OSError:
-            os.close(descriptor)
-            raise
-        self._lock = descriptor
-        return True
+        # What was opened while the directory was ours alone is anybody's now.
+        for setting_name in list(self._queues):
+            self.let_go(setting_name, save=True)
+        self._is_shared = self._lock.share()
+        return self._is_shared
+
+    def share_alone(self) -> None:
+        """Share the settings with replicas that have volumes of their own: they must be taken one by one.
+
+        Raises SpoolUnavailable.
+        """
+        for setting_name in list(self._queues):
+            self.let_go(setting_name, save=True)
+        self._is_shared = True
 
     def disown(self) -> None:
         """Let another process have the directory."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
-    def when_taken_over(self, listener: Callable[[OwnershipLost], None]) -> None:
-        """Call `listener`, from any thread, when another process was found to own a setting. It must not block."""
+    def when_taken_over(self, listener: Callable[[str, OwnershipLost], None]) -> None:
+        """Call `listener`, from any thread, with a setting that another process owns. It must not block."""
         self._on_taken_over = listener
 
-    def _tell_taken_over(self, error: OwnershipLost) -> None:
-        self._on_taken_over(error)
-
-    def _check_place(self) -> None:
-        """Raise OSError when what is at our path is not the directory whose lock we hold: its volume is gone."""
-        if self._lock is None:
-            return
-        held, there = os.fstat(self._lock), (self._directory / LOCK_NAME).stat()
-        if not os.path.samestat(held, there):
-            raise OSError(errno.ESTALE, "Another volume is in the place of the spool")
+    def _tell_taken_over(self, setting_name: str, error: OwnershipLost) -> None:
+        self._on_taken_over(setting_name, error)
 
     def open_existing(self) -> None:
         """Make a queue of every setting that left a directory, so that its batches are delivered. Raises OSError."""
+        for setting_name in self.existing_names():
+            self.queue(setting_name)
+
+    def existing_names(self) -> list[str]:
+        """Return the names of all settings that have a directory here, whoever owns them. Raises OSError."""
         settings = self._directory / SETTINGS_DIRECTORY
-        for name in self._disk.names(settings):
+        try:
+            directories = self._disk.names(settings)
+        except FileNotFoundError:
+            return []
+        for name in directories:
+            if name in self._names:
+                continue
             try:
                 setting_name = self._setting_name_in(settings / name)
             except NotADirectoryError:
@@ -163,7 +167,18 @@ class Spool:
                 )
                 continue
             if setting_name is not None:
-                self.queue(setting_name)
+                self._names[name] = setting_name
+        return [self._names[name] for name in directories if name in self._names]
+
+    def names_with_leftovers(self) -> list[str]:
+        """Return the settings of which batches wait here, and whose queues are not in use. Raises OSError."""
+        self.existing_names()
+        settings = self._directory / SETTINGS_DIRECTORY
+        return [
+            setting_name
+            for directory, setting_name in self._names.items()
+            if setting_name not in self._queues and has_leftovers(self._disk, settings / directory)
+        ]
 
     def _setting_name_in(self, directory: Path) -> str | None:
         names = self._disk.names(directory)
@@ -180,11 +195,47 @@ class Spool:
     # -- queues -------------------------------------------------------------------------------------------
 
     def queue(self, setting_name: str) -> SettingQueue:
-        """Return the queue of a setting; it is recovered from disk at its first use."""
+        """Return the queue of a setting; it is recovered from disk at its first use.
+
+        Raises OwnershipLost for a setting that was not taken, where the directory is shared.
+        """
         if setting_name not in self._queues:
-            directory = self._directory / SETTINGS_DIRECTORY / setting_directory(setting_name)
-            self._queues[setting_name] = SettingQueue(directory, setting_name, self._tools)
+            if self._is_shared:
+                raise OwnershipLost(f"Setting {setting_name!r} is another replica's.")
+            self._queues[setting_name] = self._new_queue(setting_name, 0)
         return self._queues[setting_name]
+
+    def take(self, setting_name: str, epoch: int) -> SettingQueue:
+        """Own a setting of a shared directory under a claim's `epoch`. Raises SpoolUnavailable."""
+        queue = self._new_queue(setting_name, epoch - 1)
+        queue.open()
+        self._queues[setting_name] = queue
+        return queue
+
+    def inherit(self, setting_name: str, epoch: int, record: str | None) -> Inherited:
+        """Own a setting as `take` does, and go on from where the owner before us left it (see succession.py).
+
+        `record` is what that one left in the claim. Raises SpoolUnavailable.
+        """
+        queue = self._new_queue(setting_name, epoch - 1)
+        inherited = queue.succession.inherit(setting_name, epoch, record)
+        # Not earlier: nothing may be sent from it before.
+        self._queues[setting_name] = queue
+        return inherited
+
+    def let_go(self, setting_name: str, *, save: bool) -> None:
+        """Let another replica own a setting: nothing of it is read or written here any more.
+
+        With `save`, what memory knows is made durable first. Blocks until no thread works with its queue; raises
+        SpoolUnavailable if it could not be saved.
+        """
+        queue = self._queues.pop(setting_name, None)
+        if queue is not None:
+            queue.let_go(save=save)
+
+    def _new_queue(self, setting_name: str, epoch_floor: int) -> SettingQueue:
+        directory = self._directory / SETTINGS_DIRECTORY / setting_directory(setting_name)
+        return SettingQueue(directory, setting_name, self._tools, epoch_floor)
 
     def open_queues(self, setting_names: Iterable[str]) -> None:
         """Recover or begin the queues of these settings; one that fails is told, and tried again when it is used."""

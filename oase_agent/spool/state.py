@@ -14,7 +14,7 @@ import contextlib
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tinydb.storages import Storage
 from tinydb.table import Document
 
 from oase_agent.disk import Disk
+from oase_agent.model import Cursor
 from oase_agent.spool.batch_file import FORMAT_VERSION, Damage, NewerFormat
 from oase_agent.spool.id_run import PackedIds
 
@@ -42,9 +43,11 @@ class Checkpoint:
     `settled` is the last batch that left the queue; of the next one `part_done` events left and the part up to
     event `part_until` is the one that may be on the wire (0 = the batch is not sent in parts). `group_time` is
     the last one given to a batch, `shift` is added to it when sending. Batches up to `sent_hi` may have been on
-    the wire. `seal` is the last batch that was there when this epoch began (see claim.py). `ids_file` names the bulk
-    of the known ids, `ids` those since then. `letters` are dead letters that are
-    in the queue again and not yet removed. `collected`, `delivered` and `dead` count events since the beginning.
+    the wire. `seal` is the last batch that was there when this epoch began (see claim.py). `home` names the queue
+    among those that other volumes hold of the setting, `line` the line of owners whose records it was told of, and
+    `lifted` is the part of `shift` that puts it behind what they sent (see succession.py). `ids_file` names the bulk
+    of the known ids, `ids` those since then. `letters` are dead letters that are in the queue again and not yet
+    removed. `collected`, `delivered` and `dead` count events since the beginning.
     """
 
     setting_name: str
@@ -60,6 +63,9 @@ class Checkpoint:
     shift: int = 0
     sent_hi: int = 0
     seal: int = 0
+    home: str = ""
+    line: str = ""
+    lifted: int = 0
     ids_file: str = ""
     ids: tuple[PackedIds, ...] = ()
     letters: tuple[str, ...] = ()
@@ -67,6 +73,21 @@ class Checkpoint:
     delivered: int = 0
     dead: int = 0
     v: int = FORMAT_VERSION
+
+    @property
+    def cursor(self) -> Cursor:
+        """The cursor that the fields beginning with `cursor_` hold."""
+        event = None if self.cursor_event is None else self.cursor_event.encode()
+        return Cursor(self.cursor_time, event, self.cursor_bookmark)
+
+    def with_cursor(self, cursor: Cursor) -> "Checkpoint":
+        """Return this checkpoint with another cursor."""
+        return replace(
+            self,
+            cursor_time=cursor.last_fetched_time,
+            cursor_event=None if cursor.last_event is None else cursor.last_event.decode(),
+            cursor_bookmark=cursor.bookmark,
+        )
 
 
 _FIELD_NAMES = tuple(field.name for field in fields(Checkpoint))
@@ -156,6 +177,10 @@ def read_checkpoint(disk: Disk, path: Path) -> Checkpoint:
         # Checkpoints of before there was a seal: nobody else wrote then.
         document.setdefault("seal", document["replayed"])
         document.setdefault("cursor_bookmark", None)
+        # And of before queues of one setting could stand on several volumes.
+        document.setdefault("home", "")
+        document.setdefault("line", "")
+        document.setdefault("lifted", 0)
         known = {name: document[name] for name in _FIELD_NAMES}
     except (ValueError, KeyError, TypeError) as error:
         raise Damage("a field is missing") from error

@@ -163,7 +163,7 @@ def open_queue(
     on_full: Callable[[], None] = lambda: None,
     batch_events: int = 1000,
     compression: Compression | None = None,
-    on_taken_over: Callable[[OwnershipLost], None] = lambda _error: None,
+    on_taken_over: Callable[[str, OwnershipLost], None] = lambda _name, _error: None,
     packing: PackLimits | None = None,
 ) -> SettingQueue:
     """Return the queue in `directory`, as a new process sees it."""

@@ -57,7 +57,7 @@ def test_two_processes_that_claim_at_once_get_different_epochs(tmp_path: Path) -
 
 def test_a_queue_that_was_taken_over_says_so_once_and_is_of_no_use_any_more(tmp_path: Path) -> None:
     told: list[OwnershipLost] = []
-    queue = open_queue(tmp_path, Clock(), on_taken_over=told.append)
+    queue = open_queue(tmp_path, Clock(), on_taken_over=lambda _name, error: told.append(error))
     collect(queue, "a")
     [batch] = queue.peek(0)
     open_queue(tmp_path, Clock()).open()

@@ -491,3 +491,99 @@ def test_a_stop_of_a_month_forgets_nothing_that_is_still_reported(tmp_path: Path
     clock.now += 30 * 24 * 3600
 
     assert collect(open_queue(tmp_path, clock), "1", "x").events == 0
+
+
+# -- a collection in several answers ------------------------------------------------------------------------
+
+
+def parts(
+    known: KnownIds, hour: int, *answers: str, policy: IdPolicy = POLICY, is_resumed: bool = False
+) -> list[str]:
+    """Take in the answers of one collection, ids separated by blanks; return the ids that were new."""
+    new: list[str] = []
+    for number, ids in enumerate(answers):
+        begins, ends = number == 0 and not is_resumed, number == len(answers) - 1
+        sighting = known.sighting(hour, begins=begins, ends=ends)
+        new += [event_id for event_id in ids.split() if sighting.is_new(event_id)]
+        known.absorb(sighting, policy)
+    return new
+
+
+def test_an_id_of_one_part_is_known_in_the_next_one() -> None:
+    assert parts(KnownIds(), HOUR, "1 2", "2 3", "x 1") == ["1", "2", "3", "x"]
+
+
+def test_an_id_stays_known_whichever_part_reports_it() -> None:
+    policy = IdPolicy(retention_h=1)
+    known = KnownIds()
+    for hour in range(HOUR, HOUR + 50):
+        parts(known, hour, "1", "2", "3", policy=policy)
+
+    assert unknown(known, "1", "2", "3") == []
+
+
+def test_an_id_that_no_part_reports_expires() -> None:
+    policy = IdPolicy(retention_h=1)
+    known = KnownIds()
+    parts(known, HOUR, "1 2", "3", policy=policy)
+    for hour in range(HOUR + 1, HOUR + 5):
+        parts(known, hour, "1", "3", policy=policy)
+
+    assert unknown(known, "1", "2", "3") == ["2"]
+
+
+def numbers(first: int, end: int) -> str:
+    return " ".join(map(str, range(first, end)))
+
+
+def test_ids_that_earlier_parts_report_are_not_too_many() -> None:
+    policy = IdPolicy(retention_h=168, max_unreported=500)
+    known = KnownIds()
+    pages = [numbers(first, first + 400) for first in range(0, 4000, 400)]
+    parts(known, HOUR, "a", "b", policy=policy)
+
+    assert len(parts(known, HOUR + 1, *pages, policy=policy)) == 4000
+    for hour in (HOUR + 2, HOUR + 2, HOUR + 3):
+        assert parts(known, hour, *pages, policy=policy) == []
+
+
+def test_too_many_ids_that_no_part_reports_are_forgotten_oldest_first() -> None:
+    policy = IdPolicy(retention_h=168, max_unreported=1000)
+    known = KnownIds()
+    parts(known, HOUR, numbers(0, 400), numbers(400, 800), policy=policy)
+    parts(known, HOUR + 1, numbers(800, 1200), numbers(1200, 1600), policy=policy)
+    parts(known, HOUR + 2, "2000", "2001", policy=policy)
+
+    assert len(unknown(known, *numbers(0, 800).split())) == 600
+    assert unknown(known, *numbers(800, 1600).split(), "2000", "2001") == []
+
+
+def test_a_collection_whose_beginning_was_not_seen_lets_nothing_expire() -> None:
+    policy = IdPolicy(retention_h=1)
+    known = KnownIds()
+    known.add(packed_of("1 2 3", HOUR))
+
+    parts(known, HOUR + 100, "2", "3", policy=policy, is_resumed=True)
+    assert unknown(known, "1") == []
+
+    parts(known, HOUR + 101, "2", "3", policy=policy)
+    assert unknown(known, "1", "2", "3") == ["1"]
+
+
+def test_an_answer_that_tells_of_no_ids_changes_nothing() -> None:
+    policy = IdPolicy(retention_h=1)
+    known = KnownIds()
+    answer(known, HOUR, "1", policy=policy)
+
+    known.absorb(known.sighting(HOUR + 100, begins=False, ends=False), policy)
+    # Nor does it take the place of the answer that notes the ids of this hour.
+    answer(known, HOUR + 100, "1", policy=policy)
+    answer(known, HOUR + 102, policy=policy)
+
+    assert unknown(known, "1") == []
+
+
+def packed_of(ids: str, hour: int) -> list[tuple[int, str]]:
+    known = KnownIds()
+    answer(known, hour, *ids.split())
+    return list(known.packed())

@@ -621,6 +621,12 @@ def test_the_setting_id_is_durable_with_the_first_checkpoint(tmp_path: Path) -> 
     assert reopened(tmp_path).setting_id == SETTING_ID
 
 
+def test_a_setting_id_that_nobody_tells_any_more_stays_the_one_that_was_learned(tmp_path: Path) -> None:
+    queue = filled(tmp_path, "a")
+    queue.begin_collection("")
+    assert queue.setting_id == SETTING_ID
+
+
 def test_file_names_carry_the_numbers_of_their_batches_and_a_new_epoch_for_each_life(tmp_path: Path) -> None:
     filled(tmp_path, "ab")
     collect(reopened(tmp_path), "c")

@@ -21,7 +21,7 @@ import pytest
 
 from oase_agent.app import agent as agent_module
 from oase_agent.app.agent import Agent
-from oase_agent.app.build import agent_directory
+from oase_agent.app.agent_directory import agent_directory
 from oase_agent.disk import Disk
 from oase_agent.retry import RetryPolicy
 from oase_agent.simulators.faults import Fault
