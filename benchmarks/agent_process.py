@@ -106,6 +106,11 @@ class AgentProcess:
         self._process.wait(patience_s)
         return time.perf_counter() - began
 
+    def kill(self) -> None:
+        """End it at this moment, as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
     def __enter__(self) -> Self:
         return self
 
@@ -115,8 +120,7 @@ class AgentProcess:
         if self._process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.terminate(5.0)
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
 
 def _end_with_parent() -> None:

@@ -5,6 +5,7 @@
     ├── RetryLater               the same thing may work later; nothing is dropped
     │   ├── SourceUnavailable        a source did not answer, or not usably; the cursor stays
     │   ├── WorkspaceUnavailable     the workspace did not answer, or asked to wait
+    │   ├── CoordinationUnavailable  who owns what cannot be asked; owners stop when they are not sure any more
     │   └── SpoolUnavailable         the volume is full, read-only or failing
     │       └── OwnershipLost            another process writes there now; this one must not
     └── NeverRetry               repeating it unchanged cannot work
@@ -30,6 +31,7 @@ class Reason(StrEnum):
     HTTP_STATUS = "http_status"
     RATE_LIMITED = "rate_limited"
     REDIRECT = "redirect"
+    PAGINATION = "pagination"
     TOO_LARGE = "too_large"
     NOT_JSON = "not_json"
     MALFORMED = "malformed"
@@ -37,6 +39,7 @@ class Reason(StrEnum):
     EXPRESSION = "expression"
     INVALID_SETTING = "invalid_setting"
     UNSUPPORTED = "unsupported"
+    LOGIN_REFUSED = "login_refused"
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a reason, not a credential
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
     ROLE_MISSING = "role_missing"
@@ -53,6 +56,7 @@ class Reason(StrEnum):
     DISK = "disk"
     DAMAGED = "damaged"
     NOT_OWNER = "not_owner"
+    STANDBY = "standby"
     INTERNAL = "internal"
 
 
@@ -103,6 +107,10 @@ class WorkspaceUnavailable(RetryLater):
         super().__init__(message, reason, retry_after_s=retry_after_s)
         self.request_only = request_only
         self.certainly_not_stored = certainly_not_stored
+
+
+class CoordinationUnavailable(RetryLater):
+    """The engine that says which replica owns what cannot be asked, or refuses."""
 
 
 class SpoolUnavailable(RetryLater):

@@ -77,8 +77,9 @@ class RequestMethod(StrEnum):
 class Setting:
     """One valid event collection setting of the workspace (contract section 4).
 
-    `url`, `request_header` and `parameter` are templates. `ttl_s` is in seconds. `row` is the setting as the
-    workspace gave it, without its three secrets: templates may read every column of it.
+    `id` is empty where nobody told it: a file of this host need not. `url`, `request_header` and `parameter` are
+    templates. `ttl_s` is in seconds. `row` is the setting as the workspace or the file gave it, without its three
+    secrets: templates may read every column of it.
     """
 
     id: str

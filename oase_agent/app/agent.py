@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from oase_agent import __version__
-from oase_agent.app.build import agent_directory, build
+from oase_agent.app.agent_directory import agent_directory
+from oase_agent.app.build import build
 from oase_agent.app.standing import standing
 from oase_agent.collect.unstorable import find_unstorable
 from oase_agent.config.groups import AgentConfig
@@ -31,6 +32,7 @@ _THREADS = 4
 _COLLECTION_GRACE_S = 0.4
 _POST_GRACE_S = 1.2
 _STANDBY_LOOK_S = 1.0
+_STANDBY = "standby: another agent owns this spool"
 _MAINTENANCE_S = 10.0
 
 
@@ -61,6 +63,8 @@ class Agent:
             self._parts,
             self._telemetry,
             waits_for=self._waits_for,
+            # A replica that stands by is as it should be; if it were not ready, a rollout would wait for it.
+            is_ready_as_standby=self._parts.shared is not None and self._waits_for is _STANDBY,
             now_s=time.time(),
             started_at_s=self._started_at_s,
         )
@@ -71,8 +75,9 @@ class Agent:
         self._stop_requested.set()
 
     def reload_settings(self) -> None:
-        """Ask the workspace for the settings now."""
+        """Ask the workspace for the settings now, and look at the options of sources."""
         self._parts.keeper.request_reload()
+        self._parts.source_options.request_look()
 
     async def run(self) -> None:
         """Run until asked to stop, or until another process owns the spool.
@@ -97,16 +102,13 @@ class Agent:
 
     async def _own_spool(self) -> bool:
         """Wait until the spool's directory is ours; return False if a stop came first."""
-        spool = self._parts.spool
         is_told = False
         while not self._stop_requested.is_set():
             try:
-                if await asyncio.to_thread(spool.try_own):
-                    await asyncio.to_thread(self._take_over_reference_state)
-                    await asyncio.to_thread(spool.open_existing)
+                if await asyncio.to_thread(self._try_own):
                     await self._tell_volume()
                     return True
-                self._waits_for = "standby: another agent owns this spool"
+                self._waits_for = _STANDBY
                 if not is_told:
                     self._telemetry.standing_by(str(agent_directory(self._config)))
                     is_told = True
@@ -121,6 +123,18 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_requested.wait(), _STANDBY_LOOK_S)
         return False
+
+    def _try_own(self) -> bool:
+        """Take the directory, alone or together with other replicas; what is found there is opened. Blocks."""
+        spool = self._parts.spool
+        is_alone = spool.try_own()
+        if is_alone:
+            self._take_over_reference_state()
+        if self._parts.shared is not None:
+            return self._parts.shared.try_begin(spool, is_alone=is_alone)
+        if is_alone:
+            spool.open_existing()
+        return is_alone
 
     async def _tell_volume(self) -> None:
         volume = await asyncio.to_thread(volume_of, agent_directory(self._config), Disk(), time.monotonic)
@@ -143,32 +157,46 @@ class Agent:
         self._telemetry.volume_works_again("")
         parts = self._parts
         async with contextlib.AsyncExitStack() as connections, asyncio.TaskGroup() as tasks:
-            await connections.enter_async_context(parts.http_source)
+            await connections.enter_async_context(parts.sources)
             await connections.enter_async_context(parts.workspace)
 
             def start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
                 return tasks.create_task(work, name=name)
 
-            self._stop_when_taken_over()
+            if parts.shared is None:
+                self._stop_when_taken_over()
+            else:
+                parts.shared.listen_to(parts.spool)
             running = [
                 start("deliver", parts.deliverer.run()),
                 start("schedule", parts.scheduler.run()),
                 start("keep settings", parts.keeper.run()),
+                start("watch settings file", parts.keeper.watch_file()),
+                start("watch source options", self._watch_source_options()),
                 start("maintain spool", self._maintain()),
+                *([start("share settings", parts.shared.run())] if parts.shared else []),
             ]
             self._waits_for = None
-            self._telemetry.agent_started(
-                __version__, self._config.agent.name, len(self._config.collection.setting_names)
-            )
+            self._telemetry.agent_started(__version__, self._config.agent.name, len(parts.keeper.names))
             self.started.set()
             await self._stop_requested.wait()
             self._telemetry.agent_stopping(self._why_stop)
             await parts.scheduler.finish(_COLLECTION_GRACE_S)
+            if parts.shared is not None:
+                await parts.shared.deliver_rest()
             await parts.deliverer.drain(_POST_GRACE_S)
+            if parts.shared is not None:
+                await parts.shared.leave()
             for task in running:
                 task.cancel()
             if self._taken_over is not None:
                 raise self._taken_over
+
+    async def _watch_source_options(self) -> None:
+        parts = self._parts
+        await parts.source_options.run(
+            self._telemetry, lambda: parts.keeper.names, parts.scheduler.apply_intervals
+        )
 
     def _stop_when_taken_over(self) -> None:
         """Begin again as standby, by a restart: what this process knows of the spool is not true any more."""
@@ -178,7 +206,7 @@ class Agent:
             self._taken_over = error
             self.stop("another process owns the spool")
 
-        def tell(error: OwnershipLost) -> None:
+        def tell(_setting_name: str, error: OwnershipLost) -> None:
             loop.call_soon_threadsafe(stop, error)
 
         self._parts.spool.when_taken_over(tell)
@@ -188,6 +216,8 @@ class Agent:
             await asyncio.sleep(_MAINTENANCE_S)
             try:
                 await asyncio.to_thread(self._parts.spool.maintain)
+                if self._parts.shared is not None:
+                    await self._parts.shared.owned.look_at_volume()
             except (OSError, SpoolUnavailable) as error:
                 self._telemetry.volume_failed(
                     "", _volume_error(f"the spool could not be maintained: {error}")

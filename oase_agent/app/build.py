@@ -5,46 +5,66 @@ Read from top to bottom, this is the data path: sources, collector, spool, deliv
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from oase_agent import __version__
-from oase_agent.collect.collector import Clocks, Collector, Source
+from oase_agent.app.agent_directory import agent_directory
+from oase_agent.app.build_sources import build_sources, source_options
+from oase_agent.app.coordination import build_coordination
+from oase_agent.app.pacing import build_pacing
+from oase_agent.app.sharing import Shared, share
+from oase_agent.app.source_options import SourceOptionsFile
+from oase_agent.app.sources import Sources
+from oase_agent.app.tls_files import context_from
+from oase_agent.collect.collector import Clocks, Collector
 from oase_agent.collect.extract import ExtractionRules
+from oase_agent.collect.pacing import Pacing
 from oase_agent.config.groups import AgentConfig
 from oase_agent.deliver.deliverer import Chances, Deliverer
+from oase_agent.deliver.handover import alone
 from oase_agent.disk import Disk
-from oase_agent.errors import ConfigError
 from oase_agent.model import AgentIdentity, ConnectionMethod, Setting
 from oase_agent.schedule.scheduler import Scheduler
-from oase_agent.schedule.settings_keeper import SettingsKeeper, SettingsSource
-from oase_agent.sources.egress import EgressPolicy
-from oase_agent.sources.exchange import SourceLimits
-from oase_agent.sources.http import HttpSource
-from oase_agent.sources.routes import SourceTls, proxy_of
+from oase_agent.schedule.settings_keeper import SettingsKeeper
+from oase_agent.schedule.settings_source import SettingsSource
+from oase_agent.sources.mail.route import mail_proxy_of
+from oase_agent.sources.options import OptionsOf, no_options
+from oase_agent.sources.routes import proxy_of
 from oase_agent.spool.collection_file import BatchLimits
 from oase_agent.spool.compression import Compression, CompressionMode
 from oase_agent.spool.known_ids import IdPolicy
 from oase_agent.spool.limits import SpoolLimits
 from oase_agent.spool.spool import Spool
 from oase_agent.telemetry import Telemetry
-from oase_agent.tls import client_context
 from oase_agent.workspace.client import WorkspaceClient
 from oase_agent.workspace.last_good import LastGoodSettings, StoredRefreshToken
+from oase_agent.workspace.local_settings import LocalSettingsFile
 from oase_agent.workspace.secrets import SecretBox
+from oase_agent.workspace.settings import Check
 from oase_agent.workspace.token import BasicCredentials, Credentials, TokenExchange
 from oase_agent.workspace.transport import Transport
 from oase_agent.workspace.wire import WorkspaceAddress
 
-HTTP_METHODS = (
-    ConnectionMethod.BEARER,
-    ConnectionMethod.BASIC,
-    ConnectionMethod.SHARED_KEY_LITE,
-    ConnectionMethod.OPTIONAL,
-)
+
+def setting_checks(options_of: OptionsOf) -> Sequence[Check]:
+    """Return what a setting must pass beyond its types and bounds, wherever it comes from."""
+
+    def check_proxy(setting: Setting) -> None:
+        # A proxy of SOURCE_OPTIONS_FILE stands in for PROXY: what that says does not matter then.
+        if options_of(setting.name).proxy is not None:
+            return
+        if setting.connection_method is ConnectionMethod.IMAP:
+            mail_proxy_of(setting)
+        else:
+            proxy_of(setting)
+
+    return ExtractionRules.for_setting, check_proxy
+
+
+SETTING_CHECKS = setting_checks(no_options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +73,13 @@ class Parts:
 
     spool: Spool
     workspace: WorkspaceClient
-    http_source: HttpSource
+    sources: Sources
     keeper: SettingsKeeper
     scheduler: Scheduler
     deliverer: Deliverer
-
-
-def agent_directory(config: AgentConfig) -> Path:
-    """Return where the agent keeps everything: `<STORAGE_PATH>/<organization>/<workspace>/<agent>`."""
-    workspace = config.workspace
-    return config.spool.path / workspace.organization_id / workspace.workspace_id / config.agent.name
+    source_options: SourceOptionsFile
+    pacing: Pacing
+    shared: Shared | None
 
 
 def build(config: AgentConfig, telemetry: Telemetry) -> Parts:
@@ -70,37 +87,45 @@ def build(config: AgentConfig, telemetry: Telemetry) -> Parts:
     identity = AgentIdentity(config.agent.name, __version__)
     spool = build_spool(config, telemetry)
     workspace = build_workspace(config, identity, telemetry)
-    http_source = build_http_source(config)
-    sources: dict[ConnectionMethod, Source] = dict.fromkeys(HTTP_METHODS, http_source)
+    options = source_options(config)
+    sources = build_sources(config, options_of=options.of, facts=telemetry.pacing)
+    pacing = build_pacing(config, options.of, telemetry.pacing)
     collector = Collector(
         spool,
-        sources,
+        sources.by_method,
         telemetry,
         clocks=Clocks(time.time, time.monotonic),
+        pacing=pacing,
         document_max_bytes=config.source.document_max_bytes,
     )
     scheduler = Scheduler(
         collector.collect,
         telemetry,
         interval_s=config.collection.interval_s,
+        own_interval_s=options.interval_s,
         now=time.time,
         monotonic=time.monotonic,
         random=random.random,
     )
 
     async def settings_changed(settings: Sequence[Setting]) -> None:
+        pacing.forget_others(settings)
+        if shared is not None:
+            await shared.settings_changed(settings)
+            return
         # The cursor of a new setting is set now, not at its first poll: what happens in between is collected.
         await asyncio.to_thread(spool.open_queues, [setting.name for setting in settings])
         scheduler.apply(settings)
 
     keeper = SettingsKeeper(
-        settings_source(config, workspace),
+        settings_source(config, workspace, options_of=options.of),
         telemetry,
         reload_every_s=config.collection.interval_s * config.collection.iterations,
         on_change=settings_changed,
         monotonic=time.monotonic,
         random=random.random,
     )
+    coordination = build_coordination(config, telemetry)
     deliverer = Deliverer(
         spool,
         workspace,
@@ -109,8 +134,12 @@ def build(config: AgentConfig, telemetry: Telemetry) -> Parts:
         max_post_bytes=config.workspace.max_post_bytes,
         chances=Chances(time.time, time.monotonic, random.random),
         reload_settings=keeper.reload,
+        confirm=coordination.confirm if coordination else alone,
     )
-    return Parts(spool, workspace, http_source, keeper, scheduler, deliverer)
+    shared = None
+    if coordination is not None:
+        shared = share(coordination, spool, scheduler, deliverer, telemetry)
+    return Parts(spool, workspace, sources, keeper, scheduler, deliverer, options, pacing, shared)
 
 
 def build_spool(config: AgentConfig, telemetry: Telemetry) -> Spool:
@@ -130,7 +159,9 @@ def build_workspace(
 ) -> WorkspaceClient:
     """Make the client of the workspace, which keeps a rotated refresh token on `disk`; raises ConfigError."""
     tls = config.workspace_tls
-    context = _context("CA_FILE, CLIENT_CERT_FILE, CLIENT_KEY_FILE", tls.ca_file, tls.cert_file, tls.key_file)
+    context = context_from(
+        "CA_FILE, CLIENT_CERT_FILE, CLIENT_KEY_FILE", tls.ca_file, tls.cert_file, tls.key_file
+    )
     options = config.workspace
     address = WorkspaceAddress(options.url, options.organization_id, options.workspace_id)
     transport = Transport(tls=context, proxies=config.proxies, observer=telemetry)
@@ -139,30 +170,32 @@ def build_workspace(
     )
 
 
-def build_http_source(config: AgentConfig, *, spill_directory: Path | None = None) -> HttpSource:
-    """Make the source of all HTTP settings, whose large answers go to `spill_directory`; raises ConfigError."""
-    source = config.source
-    return HttpSource(
-        SourceLimits(source.timeout_s, source.max_bytes, source.concurrency),
-        SourceTls(_context("SOURCE_CA_FILE", source.ca_file), source.insecure_hosts),
-        config.proxies,
-        EgressPolicy(config.egress.allowed_networks, config.egress.denied_networks),
-        clock=lambda: time.time_ns() // 1000,
-        # On the volume: /tmp is often in memory, and a large answer must not be.
-        spill_dir=spill_directory or config.spool.path,
-    )
-
-
-def settings_source(config: AgentConfig, workspace: WorkspaceClient) -> SettingsSource:
-    """Tell where settings come from and what each must pass."""
+def settings_source(
+    config: AgentConfig, workspace: WorkspaceClient, *, options_of: OptionsOf = no_options
+) -> SettingsSource:
+    """Tell where settings come from and what each must pass; raises ConfigError for a faulty SETTINGS_FILE."""
     ids = config.workspace
+    local = config.local_settings
+    checks = setting_checks(options_of)
+    file = local_settings_file(local.file, is_complete=local.is_only, checks=checks) if local.file else None
     return SettingsSource(
         workspace=workspace,
         last_good=LastGoodSettings(Disk(), agent_directory(config)),
         box=SecretBox(ids.organization_id, ids.workspace_id),
         names=config.collection.setting_names,
-        checks=(ExtractionRules.for_setting, proxy_of),
+        checks=checks,
+        local=file,
+        asks_workspace=not local.is_only,
     )
+
+
+def local_settings_file(
+    path: Path, *, is_complete: bool, checks: Sequence[Check] = SETTING_CHECKS
+) -> LocalSettingsFile:
+    """Read a file with settings, which must be whole if `is_complete`; raises ConfigError with all its faults."""
+    file = LocalSettingsFile(path, is_complete=is_complete, checks=checks)
+    file.refresh()
+    return file
 
 
 def _credentials(
@@ -173,18 +206,3 @@ def _credentials(
         store = StoredRefreshToken(disk, agent_directory(config), credentials.refresh_token)
         return TokenExchange(transport, address, store)
     return BasicCredentials(credentials.username or "", credentials.password)
-
-
-def _context(
-    options: str, ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None
-) -> ssl.SSLContext:
-    try:
-        return client_context(ca_file=ca_file, cert_file=cert_file, key_file=key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError((f"{options}: the files do not hold what they should ({_why(error)}).",)) from error
-
-
-def _why(error: OSError) -> str:
-    return (
-        error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror or "unreadable"
-    )

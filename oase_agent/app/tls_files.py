@@ -10,7 +10,7 @@ from oase_agent.tls import client_context
 def context_from(
     options: str, ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None
 ) -> ssl.SSLContext:
-    """Return a verifying context; raises ConfigError, which names `options`, for files without what they should hold."""
+    """Return a context that verifies; raises ConfigError, which names `options`, for files that cannot be used."""
     try:
         return client_context(ca_file=ca_file, cert_file=cert_file, key_file=key_file)
     except (OSError, ssl.SSLError) as error:

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import NoDecode
 
 from oase_agent.config import values
+from oase_agent.config.coordination import CoordinationOptions
+from oase_agent.config.local_settings import LocalSettingsOptions
 from oase_agent.config.options import (
     Bounds,
     ByteBounds,
@@ -54,6 +56,8 @@ class CollectionOptions(OptionGroup):
             "EVENT_COLLECTION_SETTINGS_NAMES",
             "Names of the event collection settings. Blanks around a name are trimmed.",
             must_be="names separated by commas",
+            default=(),
+            default_text="**required**, except with SETTINGS_FILE_MODE=only",
         )
     )
     interval_s: Annotated[int, Bounds(3)] = option(
@@ -157,10 +161,12 @@ class AgentConfig:
     workspace_tls: WorkspaceTlsOptions
     agent: AgentOptions
     collection: CollectionOptions
+    local_settings: LocalSettingsOptions
     source: SourceDefaults
     egress: EgressOptions
     mail: MailOptions
     spool: SpoolOptions
+    coordination: CoordinationOptions
     admin: AdminOptions
     log: LogOptions
     proxies: ProxyEnvironment = field(default_factory=ProxyEnvironment)
@@ -173,10 +179,12 @@ GROUPS: dict[str, type[OptionGroup]] = {
     "workspace_tls": WorkspaceTlsOptions,
     "agent": AgentOptions,
     "collection": CollectionOptions,
+    "local_settings": LocalSettingsOptions,
     "source": SourceDefaults,
     "egress": EgressOptions,
     "mail": MailOptions,
     "spool": SpoolOptions,
+    "coordination": CoordinationOptions,
     "admin": AdminOptions,
     "log": LogOptions,
 }

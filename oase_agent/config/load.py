@@ -32,6 +32,7 @@ def load_config(environment: Mapping[str, str]) -> tuple[AgentConfig, tuple[str,
     names = [*(option.name for group in GROUPS.values() for option in options_of(group)), *PROXY_NAMES]
     found = read_texts(_with_upper_case_proxies(environment), names)
     groups, faults = _read_groups(found, GROUPS)
+    faults.extend(_missing_names(found, groups))
     if faults:
         raise ConfigError(tuple(faults))
     warnings = list(probable_mistakes(environment, names))
@@ -76,6 +77,14 @@ def _read_groups(
         except ValidationError as error:
             faults.extend(_sentences(group, error, found))
     return groups, faults
+
+
+def _missing_names(found: OptionTexts, groups: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a fault if nothing tells what to collect; a group that could not be read has faults of its own."""
+    local = groups.get("local_settings")
+    name = "EVENT_COLLECTION_SETTINGS_NAMES"
+    if name not in found.texts and name not in found.faults and local is not None and not local.is_only:
+        yield f"{name} is not set: give names separated by commas."
 
 
 def _sentences(group: type[OptionGroup], error: ValidationError, found: OptionTexts) -> Iterator[str]:

@@ -9,9 +9,18 @@ from oase_agent.config import values
 from oase_agent.config.options import Bounds, ByteBounds, OptionGroup, file_option, option
 from oase_agent.config.values import GIB, KIB, ByteCount, Networks, ReadableFile, from_text
 
-# Addresses under which clouds hand out credentials to whoever asks from inside: AWS, Azure, Google, Oracle and
-# others; AWS ECS tasks; AWS over IPv6; Alibaba.
-CLOUD_METADATA = "169.254.169.254/32, 169.254.170.2/32, fd00:ec2::254/128, 100.100.100.200/32"
+# Where clouds hand out credentials to whoever asks from inside: AWS, Azure, Google, Oracle and others; AWS ECS tasks
+# and EKS pods; Azure's wire server; Tencent; Alibaba; AWS, EKS and Google over IPv6. Not all of 169.254.0.0/16: some
+# management controllers of servers answer there, and they are sources.
+CLOUD_METADATA = (
+    "169.254.169.254/32, 169.254.170.2/32, 169.254.170.23/32, 168.63.129.16/32, 169.254.0.23/32, 100.100.100.200/32, "
+    "fd00:ec2::254/128, fd00:ec2::23/128, fd20:ce::254/128"
+)
+# Their names (Google, AWS, Tencent), because a proxy resolves a name where the agent cannot see the address.
+CLOUD_METADATA_NAMES = (
+    "metadata, metadata.google.internal, metadata.goog, instance-data, instance-data.ec2.internal, "
+    "metadata.tencentyun.com"
+)
 
 
 class SourceDefaults(OptionGroup):
@@ -82,43 +91,44 @@ class SourceDefaults(OptionGroup):
 
 
 class EgressOptions(OptionGroup):
-    """Sources: where requests may go.
+    """Sources: where requests may go (docs/egress.md).
 
     Judged by the address that is really connected to, at every redirect, for mail and for proxies too.
     """
 
     allowed_networks: Annotated[Networks, NoDecode, from_text(values.allowed_networks)] = option(
         "SOURCE_ALLOWED_NETWORKS",
-        "Networks that requests to sources may go to.",
+        "Networks that connections for sources may go to, that of a proxy included.",
         must_be="CIDR networks separated by commas, or any",
         default="any",
         new=True,
     )
     denied_networks: Annotated[Networks, NoDecode, from_text(values.denied_networks)] = option(
         "SOURCE_DENIED_NETWORKS",
-        "Networks that requests to sources never go to. A value replaces the default, which is the addresses "
+        "Networks that connections for sources never go to. A value replaces the default, which is the addresses "
         "where clouds hand out credentials.",
         must_be="CIDR networks separated by commas, or none",
         default=CLOUD_METADATA,
         new=True,
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, from_text(values.host_patterns)] = option(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, from_text(values.allowed_hosts)] = option(
         "SOURCE_ALLOWED_HOSTS",
-        "Host names that requests to sources may name; `*.example.com` means every name below.",
-        must_be="host names or any, separated by commas",
+        "Hosts that requests to sources may name; `*.example.com` means every name below.",
+        must_be="host names and addresses separated by commas, or any",
         default="any",
         new=True,
     )
-    denied_hosts: Annotated[tuple[str, ...], NoDecode, from_text(values.host_patterns)] = option(
+    denied_hosts: Annotated[tuple[str, ...], NoDecode, from_text(values.denied_hosts)] = option(
         "SOURCE_DENIED_HOSTS",
-        "Host names that requests to sources never name.",
-        must_be="host names or none, separated by commas",
-        default="none",
+        "Hosts that requests to sources never name. A value replaces the default, which is the names under which "
+        "clouds hand out credentials.",
+        must_be="host names and addresses separated by commas, or none",
+        default=CLOUD_METADATA_NAMES,
         new=True,
     )
     allowed_ports: Annotated[tuple[tuple[int, int], ...], NoDecode, from_text(values.port_ranges)] = option(
         "SOURCE_ALLOWED_PORTS",
-        "Ports that requests to sources may go to.",
+        "Ports that requests to sources may go to, that of a proxy included.",
         must_be="ports and ranges such as 443, 8000-8999, separated by commas, or any",
         default="any",
         new=True,
@@ -135,7 +145,7 @@ class MailOptions(OptionGroup):
     tls: Literal["auto", "require", "off"] = option(
         "IMAP_TLS",
         "What REQUEST_METHOD_ID 5 means: auto takes STARTTLS whenever the server offers it, require refuses a server "
-        "that does not, off stays plaintext.",
+        "that does not, off stays plaintext. Port 993 is TLS from the start unless it is off.",
         must_be="auto, require or off",
         default="auto",
         new=True,

@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
 from oase_agent.model import Secret
+from oase_agent.sources.host_names import host_pattern
+
+T = TypeVar("T")
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -22,8 +25,7 @@ PLACEHOLDER_TOKEN = "change-this-token"  # noqa: S105 - not a credential
 _IDENTIFIER = re.compile(r"[a-zA-Z0-9_-]{1,36}")  # contract section 1
 _BYTES = re.compile(r"(\d{1,18}) ?(?:([kmgt])ib?)?", re.IGNORECASE)
 _HOST = re.compile(r"([a-z0-9_]([a-z0-9_.-]*)|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-_HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*)|\[?[0-9a-f:.]+\]?")
-_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_PORTS = re.compile(r"([0-9]{1,5})(?: ?- ?([0-9]{1,5}))?")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 # Most file systems take 255 bytes; the agent's folder needs no more than this.
 _NAME_MAX_BYTES = 200
@@ -94,7 +96,7 @@ def networks(text: str) -> Networks:
 
 def allowed_networks(text: str) -> Networks:
     """Return the networks; `any` is the empty list, which allows all."""
-    return () if text.strip() == "any" else networks(text)
+    return () if text.strip() == "any" else _not_empty(networks(text))
 
 
 def denied_networks(text: str) -> Networks:
@@ -111,31 +113,19 @@ def hosts(text: str) -> tuple[str, ...]:
     return entries
 
 
-def host_patterns(text: str) -> tuple[str, ...]:
-    """Return host names, `*.example.com` among them, in lower case and once; `any` and `none` are the empty list."""
-    if text.strip() in {"any", "none"}:
-        return ()
-    patterns = tuple(dict.fromkeys(part.lower() for part in _elements(text)))
-    for pattern in patterns:
-        if not _HOST_PATTERN.fullmatch(pattern):
-            raise ValueError(f"{pattern!r} is no host name")
-    return patterns
+def allowed_hosts(text: str) -> tuple[str, ...]:
+    """Return host names, addresses and `*.example.com`, each once; `any` is the empty list, which allows all."""
+    return () if text.strip() == "any" else _not_empty(_host_patterns(text))
+
+
+def denied_hosts(text: str) -> tuple[str, ...]:
+    """Return host names, addresses and `*.example.com`, each once; `none` is the empty list, which denies nothing."""
+    return () if text.strip() == "none" else _host_patterns(text)
 
 
 def port_ranges(text: str) -> tuple[tuple[int, int], ...]:
-    """Return ranges of ports, both ends included; `any` is the empty list."""
-    if text.strip() == "any":
-        return ()
-    ranges = []
-    for part in _elements(text):
-        match = _PORTS.fullmatch(part)
-        if match is None:
-            raise ValueError(f"{part!r} is no port")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not 1 <= first <= last <= 65_535:
-            raise ValueError(f"{part!r} is no port")
-        ranges.append((first, last))
-    return tuple(ranges)
+    """Return ranges of ports, both ends included; `any` is the empty list, which allows all."""
+    return () if text.strip() == "any" else _not_empty(tuple(map(_port_range, _elements(text))))
 
 
 def storage_path(path: Path) -> Path:
@@ -165,6 +155,32 @@ def refresh_token(text: str) -> Secret:
     if text == PLACEHOLDER_TOKEN:
         raise ValueError(f"it is still the placeholder {PLACEHOLDER_TOKEN!r}")
     return Secret(text)
+
+
+def _host_patterns(text: str) -> tuple[str, ...]:
+    entries = _elements(text)
+    for word in ("any", "none"):
+        # As an entry it would be the name of a host, which nobody means.
+        if word in entries:
+            raise ValueError(f"{word!r} stands in a list, or in the wrong option")
+    return tuple(dict.fromkeys(map(host_pattern, entries)))
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    match = _PORTS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no port")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not 1 <= first <= last <= 65_535:
+        raise ValueError(f"{text!r} is no port, or its end comes before its beginning")
+    return first, last
+
+
+def _not_empty(entries: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the entries of a list of what is allowed; one without entries must not allow everything."""
+    if not entries:
+        raise ValueError("it has no entry")
+    return entries
 
 
 def _elements(text: str) -> list[str]:

@@ -6,33 +6,34 @@ reason changes and when it ends. No method takes a body, a header or a secret (p
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
 from oase_agent.errors import AgentError, Reason
 from oase_agent.telemetry.logs import LOGGER_NAME
 from oase_agent.telemetry.metrics import Metrics
+from oase_agent.telemetry.ownership import OwnershipFacts
+from oase_agent.telemetry.pacing import PacingFacts
+from oase_agent.telemetry.troubles import Trouble, Troubles
+
+_SHOWN_FAULTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something that goes wrong at the moment: a stable reason, and the sentence that was logged."""
-
-    reason: Reason
-    message: str
-
-
-class Telemetry:
+class Telemetry(Troubles):
     """Metrics and log lines of one agent. Call its methods from the event loop or from a worker thread alike."""
 
     def __init__(
         self, registry: CollectorRegistry | None = None, logger: logging.Logger | None = None
     ) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
-        self._log = logger if logger is not None else logging.getLogger(LOGGER_NAME)
-        self._troubles: dict[str, Trouble] = {}
+        super().__init__(logger if logger is not None else logging.getLogger(LOGGER_NAME))
         self._metrics = Metrics(self.registry)
+        self.pacing = PacingFacts(self._metrics.collections, self._log)
+
+    def ownership_facts(self) -> OwnershipFacts:
+        """Register what is told of replicas that share the settings; once, and only where they do."""
+        return OwnershipFacts(self.registry, self._log)
 
     # -- the agent ----------------------------------------------------------------------------------------
 
@@ -91,17 +92,48 @@ class Telemetry:
         if self._ended("settings"):
             self._info("settings_available", "The workspace gives the settings again")
 
+    def settings_file_refused(self, faults: Sequence[str]) -> None:
+        """A new version of SETTINGS_FILE has faults; the last good one stays in use. Each version is told once."""
+        message = _shortened(faults)
+        self._troubles["settings_file"] = Trouble(Reason.INVALID_SETTING, message)
+        self._warning("settings_file_refused", message, faults=len(faults))
+
+    def settings_file_accepted(self) -> None:
+        """SETTINGS_FILE is without faults again."""
+        if self._ended("settings_file"):
+            self._info("settings_file_accepted", "The settings file is in use again")
+
+    def setting_only_in_file(self, setting: str) -> None:
+        """SETTINGS_FILE has a setting that the workspace does not know, so that it will refuse its events."""
+        self._warning(
+            "setting_only_in_file",
+            "The workspace has no setting of this name and will refuse its events: add it there, with "
+            "CONNECTION_METHOD_ID 99 if only this agent is to collect it",
+            setting=setting,
+        )
+
     def setting_disabled(self, setting: str, reason: str) -> None:
         """A setting is not collected because of what it says; the others are (promise C5)."""
         self._error("setting_disabled", reason, setting=setting)
 
-    def setting_unknown(self, setting: str) -> None:
-        """The workspace does not know a name of EVENT_COLLECTION_SETTINGS_NAMES."""
+    def setting_unknown(self, setting: str, origin: str = "workspace") -> None:
+        """The workspace, or SETTINGS_FILE in its place, does not know a name of EVENT_COLLECTION_SETTINGS_NAMES."""
         self._error(
             "setting_unknown",
-            "The workspace has no such setting: check EVENT_COLLECTION_SETTINGS_NAMES",
+            f"The {origin} has no such setting: check EVENT_COLLECTION_SETTINGS_NAMES",
             setting=setting,
         )
+
+    def source_options_loaded(self, settings: int) -> None:
+        """The options of SOURCE_OPTIONS_FILE are in use, for so many settings by name."""
+        self._ended("source_options")
+        self._info("source_options_loaded", "The options of sources are in use", settings=settings)
+
+    def source_options_refused(self, faults: Sequence[str]) -> None:
+        """A new version of SOURCE_OPTIONS_FILE has faults; the options in use stay. Each version is told once."""
+        message = _shortened(faults)
+        self._troubles["source_options"] = Trouble(Reason.INVALID_SETTING, message)
+        self._warning("source_options_refused", message, faults=len(faults))
 
     # -- collecting ---------------------------------------------------------------------------------------
 
@@ -239,29 +271,8 @@ class Telemetry:
             unreadable=unreadable,
         )
 
-    # -- what is wrong at the moment ----------------------------------------------------------------------
 
-    def trouble_of(self, kind: str, setting: str = "") -> Trouble | None:
-        """Return the present trouble: `collect`, `deliver` or `volume` of a setting, `workspace`, or `settings`."""
-        return self._troubles.get(f"{kind} {setting}" if setting else kind)
-
-    # -- how it is said -----------------------------------------------------------------------------------
-
-    def _began(self, trouble: str, reason: Reason, action: str, message: str, **facts: object) -> None:
-        known = self._troubles.get(trouble)
-        if known is not None and known.reason == reason:
-            return
-        self._troubles[trouble] = Trouble(reason, message)
-        self._warning(action, message, reason=reason.value, **facts)
-
-    def _ended(self, trouble: str) -> bool:
-        return self._troubles.pop(trouble, None) is not None
-
-    def _info(self, action: str, message: str, **facts: object) -> None:
-        self._log.info(message, extra={"action": action, "facts": facts})
-
-    def _warning(self, action: str, message: str, **facts: object) -> None:
-        self._log.warning(message, extra={"action": action, "facts": facts})
-
-    def _error(self, action: str, message: str, **facts: object) -> None:
-        self._log.error(message, extra={"action": action, "facts": facts})
+def _shortened(faults: Sequence[str]) -> str:
+    """Return the first faults in one text: what keeps log lines cuts long ones, and mending shows the rest."""
+    more = f" And {len(faults) - _SHOWN_FAULTS} more." if len(faults) > _SHOWN_FAULTS else ""
+    return " ".join(faults[:_SHOWN_FAULTS]) + more

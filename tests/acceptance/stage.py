@@ -30,6 +30,7 @@ class Stage:
         self.agent: Agent | None = None
         self._running: asyncio.Task[None] | None = None
         self.workspace: WorkspaceSimulator
+        self.telemetry: Telemetry
         self.environment: dict[str, str] = {}
 
     async def open(self, **workspace: Any) -> WorkspaceSimulator:
@@ -94,7 +95,8 @@ class Stage:
 
     async def start(self, interval_s: float = INTERVAL_S, **environment: str) -> Agent:
         """Start an agent; it works when this returns."""
-        self.agent = Agent(self.config(interval_s, **environment), Telemetry())
+        self.telemetry = Telemetry()
+        self.agent = Agent(self.config(interval_s, **environment), self.telemetry)
         self._running = asyncio.create_task(self.agent.run(), name="agent under test")
         started = asyncio.create_task(self.agent.started.wait())
         await asyncio.wait({started, self._running}, return_when=asyncio.FIRST_COMPLETED)
@@ -111,8 +113,9 @@ class Stage:
 
     def is_collected(self, name: str) -> bool:
         """Tell whether a setting's first cursor is set: what comes from now on is not older."""
-        setting = self.setting(name)
-        return setting.state == "collecting" and setting.figures is not None
+        assert self.agent is not None
+        found = [setting for setting in self.agent.status().settings if setting.name == name]
+        return any(setting.state == "collecting" and setting.figures is not None for setting in found)
 
     async def stop(self) -> None:
         """Stop the agent in order."""

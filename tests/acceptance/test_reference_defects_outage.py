@@ -7,7 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from oase_agent.app.build import agent_directory, build_spool
+from oase_agent.app.agent_directory import agent_directory
+from oase_agent.app.build import build_spool
 from oase_agent.model import Cursor, Setting
 from oase_agent.schedule import scheduler as scheduler_module
 from oase_agent.schedule.scheduler import Scheduler

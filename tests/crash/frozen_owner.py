@@ -11,6 +11,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from oase_agent.errors import SpoolUnavailable
 from tests.crash.simulated_disk import Point, SimulatedDisk, Stop
@@ -25,13 +26,17 @@ _FROZEN_S = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Where the owner stops: at a call of its disk, or around one of its requests; counted from 0."""
+    """Where the owner stops: at a call of its disk, or around one of its requests; counted from 0.
+
+    With `is_lease` the request is one to the engine by which replicas share the settings.
+    """
 
     point: Point
     is_request: bool = False
+    is_lease: bool = False
 
 
-class _Process:
+class Process:
     """One life in a thread of its own that runs only when it is let."""
 
     def __init__(self, world: World, disk: SimulatedDisk, freeze: Freeze | None) -> None:
@@ -42,11 +47,12 @@ class _Process:
         self.was_frozen = False
         self.is_over = False
         self.requests = 0
+        self.lease_requests = 0
         self.world = world
-        if freeze is not None and not freeze.is_request:
+        if freeze is not None and not (freeze.is_request or freeze.is_lease):
             disk.pause_at, disk.pause = freeze.point, self._pause
 
-    def start(self, work: Callable[["_Process"], None]) -> None:
+    def start(self, work: Callable[["Process"], None]) -> None:
         """Run `work` until it freezes or ends."""
 
         def run() -> None:
@@ -85,10 +91,43 @@ class _Process:
         if self._freeze == Freeze(Point(self.requests - 1, is_after), is_request=True):
             self._pause()
 
+    def lease_at(self, *, is_after: bool) -> None:
+        """Count a request to the engine of coordination like one to the workspace."""
+        self.lease_requests += not is_after
+        if self._freeze == Freeze(Point(self.lease_requests - 1, is_after), is_lease=True):
+            self._pause()
+
     def _pause(self) -> None:
         self.was_frozen = True
         self._is_frozen.release()
         self._may_run.acquire()
+
+
+class Company(Protocol):
+    """Who lives on a volume, one after the other."""
+
+    def owner(self, process: Process, loop: asyncio.AbstractEventLoop) -> Life:
+        """Begin the life that may freeze, in its own process."""
+        ...
+
+    def successor(self, disk: SimulatedDisk, loop: asyncio.AbstractEventLoop) -> Life:
+        """Begin the life that takes over from all before it."""
+        ...
+
+
+class Agents:
+    """Agents that take each other for dead by a lock that was lost."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def owner(self, process: Process, loop: asyncio.AbstractEventLoop) -> Life:
+        """Own everything."""
+        return Life(self._world, process.disk, loop)
+
+    def successor(self, disk: SimulatedDisk, loop: asyncio.AbstractEventLoop) -> Life:
+        """Own everything."""
+        return Life(self._world, disk, loop)
 
 
 @dataclass(slots=True)
@@ -108,12 +147,13 @@ class Thaw:
 
 
 class FrozenTeller:
-    """Runs the story with an owner that freezes once."""
+    """Runs the story with an owner that freezes once; `company` tells who it is, and who takes over."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, company: Callable[[World], Company] = Agents) -> None:
         self._loop = loop
+        self._new_company = company
 
-    def tell(self, freeze: Freeze | None, thaw: Thaw = Thaw()) -> tuple[tuple[str, ...], _Process]:
+    def tell(self, freeze: Freeze | None, thaw: Thaw = Thaw()) -> tuple[tuple[str, ...], Process]:
         """Tell the story; return what is wrong at its end, and the process that was frozen.
 
         At the very end one more life recovers what all of them have left.
@@ -122,18 +162,21 @@ class FrozenTeller:
         for name in NAMES:
             world.add_setting(name)
         disk = SimulatedDisk()
-        owner = _Process(world, disk, freeze)
+        owner = Process(world, disk, freeze)
+        company = self._new_company(world)
         progress = _Progress()
         world.on_request = lambda: owner.request_at(is_after=False)
         world.on_answer = lambda: owner.request_at(is_after=True)
-        owner.start(lambda process: _own(process, progress))
+        owner.start(lambda process: _own(process, company, progress))
         if owner.was_frozen:
-            self._take_over(world, owner, thaw, progress)
+            self._take_over(world, owner, company, thaw, progress)
         last = Life(world, disk.shared(), self._loop)
         _to_the_end(last)
         return tuple(faults_of(world, last)), owner
 
-    def _take_over(self, world: World, owner: _Process, thaw: Thaw, progress: _Progress) -> None:
+    def _take_over(
+        self, world: World, owner: Process, company: Company, thaw: Thaw, progress: _Progress
+    ) -> None:
         world.now_s += _FROZEN_S
         for name in NAMES:
             world.make(name, f"{name}-meanwhile")
@@ -148,9 +191,9 @@ class FrozenTeller:
 
         world.on_request = on_request
         try:
-            _tell_on(Life(world, owner.disk.shared(), self._loop), progress)
+            _tell_on(company.successor(owner.disk.shared(), self._loop), progress)
         except Stop:
-            _tell_on(Life(world, owner.disk.shared(), self._loop), progress)
+            _tell_on(company.successor(owner.disk.shared(), self._loop), progress)
         owner.end()
 
 
@@ -165,11 +208,11 @@ def _tell_on(life: Life, progress: _Progress) -> None:
     _to_the_end(life)
 
 
-def _own(process: _Process, progress: _Progress) -> None:
+def _own(process: Process, company: Company, progress: _Progress) -> None:
     """Live the story until frozen; after the thaw go on for a while, as an owner that knows of nothing would."""
     loop = new_loop()
-    life = Life(process.world, process.disk, loop)
-    for place, step in enumerate(STORY):
+    life = company.owner(process, loop)
+    for place, step in enumerate(STORY if not process.was_frozen else ()):
         if isinstance(step, InWorld):
             progress.step = place + 1
             step.happen(process.world)

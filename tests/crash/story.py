@@ -129,7 +129,9 @@ class Teller:
         loop: asyncio.AbstractEventLoop,
         new_disk: Callable[[], SimulatedDisk] = SimulatedDisk,
         batches: BatchLimits | None = None,
+        page_size: int | None = None,
     ) -> None:
+        self._page_size = page_size
         self._loop = loop
         self._new_disk = new_disk
         self._batches = batches
@@ -144,6 +146,7 @@ class Teller:
         """Run the story; life number n ends at `ends[n]`, the last one goes on to the end of the story."""
         world = World()
         world.batches = self._batches or world.batches
+        world.page_size = self._page_size
         for name in NAMES:
             world.add_setting(name)
         chance = random.Random(seed)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 
 from oase_agent.collect.collector import Clocks, Collector
+from oase_agent.collect.pacing import Pacing
 from oase_agent.deliver.course import Course
 from oase_agent.deliver.gate import Gate
-from oase_agent.deliver.handover import Handover
+from oase_agent.deliver.handover import Confirm, Handover, alone
 from oase_agent.deliver.post_limit import PostLimit
 from oase_agent.errors import Reason, SpoolUnavailable, WorkspaceUnavailable
 from oase_agent.model import AgentIdentity, ConnectionMethod, RequestMethod, Setting
@@ -62,9 +63,13 @@ class World:
         # How its agents are configured. Small batches, so that a collection of a few events has several.
         self.batches = BatchLimits(events=2)
         self.packing = PackLimits()
+        # How many events a source answers with at once; None is all of them.
+        self.page_size: int | None = None
         # Called as a request leaves a life, and as its answer, or the news of its loss, comes back.
         self.on_request: Callable[[], None] = lambda: None
         self.on_answer: Callable[[], None] = lambda: None
+        # Called as a life begins to post events, which asking for a position is not.
+        self.on_post: Callable[[], None] = lambda: None
 
     def add_setting(self, name: str) -> None:
         """Add a source with its setting."""
@@ -106,6 +111,7 @@ class Workspace:
 
     async def post_events(self, groups: Sequence[EventGroup]) -> tuple[Refusal, ...]:
         """Post like the client."""
+        self._world.on_post()
         return self._world.handle(groups)
 
     async def probe_positions(self, names: Sequence[str]) -> tuple[Refusal, ...]:
@@ -117,15 +123,25 @@ class Workspace:
 
 
 class _Source:
-    """Reports everything that ever happened, as a list."""
+    """Reports everything that ever happened, as a list, or as one page after the other."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     async def answers(self, question: Question) -> AsyncGenerator[Fetched, None]:
-        """Answer with all events of the setting."""
-        body = json.dumps(self._world.sources[question.setting.name]).encode()
-        yield Fetched(Body(body), question.fetched_time * 1_000_000, 200, "application/json")
+        """Answer with all events of the setting; the bookmark counts those before the next page."""
+        events = self._world.sources[question.setting.name]
+        size = self._world.page_size or len(events) + 1
+        start = int(question.bookmark or 0)
+        while True:
+            body = json.dumps(events[start : start + size]).encode()
+            start += size
+            is_last = start >= len(events)
+            bookmark = None if is_last else str(start)
+            received_us = question.fetched_time * 1_000_000
+            yield Fetched(Body(body), received_us, 200, "application/json", bookmark, is_last)
+            if is_last:
+                return
 
 
 class _AtOnceLoop(asyncio.SelectorEventLoop):
@@ -147,7 +163,13 @@ class _AtOnceLoop(asyncio.SelectorEventLoop):
 class Life:
     """One process: built on what a disk holds, and gone when anything raises Stop."""
 
-    def __init__(self, world: World, disk: SimulatedDisk, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        world: World,
+        disk: SimulatedDisk,
+        loop: asyncio.AbstractEventLoop,
+        confirm: Confirm = alone,
+    ) -> None:
         self.world = world
         self.disk = disk
         self._loop = loop
@@ -170,6 +192,13 @@ class Life:
             {ConnectionMethod.OPTIONAL: _Source(world)},
             self.telemetry,
             clocks=Clocks(lambda: world.now_s, lambda: world.now_s),
+            pacing=Pacing(
+                0,
+                self.telemetry.pacing,
+                interval_s=lambda _name: 3,
+                monotonic=lambda: world.now_s,
+                random=lambda: 0.5,
+            ),
             document_max_bytes=1024 * 1024,
         )
         self._limit = PostLimit(64 * 1024)
@@ -182,6 +211,7 @@ class Life:
             policy,
             lambda: world.now_s,
             self._no_reload,
+            confirm,
         )
         self._courses: dict[str, Course] = {}
 

@@ -125,6 +125,11 @@ class AgentProcess:
 
     # -- how it ends --------------------------------------------------------------------------------------
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, stopped by a signal or not."""
+        return self._process.returncode is None
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
         if self._process.returncode is None:

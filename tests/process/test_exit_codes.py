@@ -83,7 +83,7 @@ async def test_help_lists_the_commands_and_each_shows_an_example() -> None:
     for command in commands:
         ended = await run_command(command, "--help")
         assert ended.exit_code == 0, command
-        assert re.search(rf"example: .*oase-agent\s+{command}\b", ended.stdout, re.DOTALL), ended.stdout
+        assert re.search(rf"examples?:\s.*oase-agent\s+{command}\b", ended.stdout, re.DOTALL), ended.stdout
         assert ended.stderr == ""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from oase_agent.deliver.deliverer import Chances, Deliverer
+from oase_agent.deliver.handover import Confirm, alone
 from oase_agent.model import AgentIdentity, Cursor, Secret
 from oase_agent.proxies import ProxyEnvironment
 from oase_agent.retry import RetryPolicy
@@ -136,7 +137,9 @@ class Stage:
         self.spool.announce()
 
     @asynccontextmanager
-    async def running(self, policy: RetryPolicy = QUICK) -> AsyncIterator[Deliverer]:
+    async def running(
+        self, policy: RetryPolicy = QUICK, *, confirm: Confirm = alone
+    ) -> AsyncIterator[Deliverer]:
         """Run a deliverer; it is cancelled at the end, as in a stop."""
         address = WorkspaceAddress(self.workspace.url, "org001", "ws01")
         transport = Transport(tls=client_context(), proxies=ProxyEnvironment())
@@ -151,6 +154,7 @@ class Stage:
                 chances=Chances(time.time, time.monotonic, lambda: 0.5),
                 reload_settings=self._reload,
                 policy=policy,
+                confirm=confirm,
             )
             running = asyncio.create_task(self.deliverer.run())
             try:

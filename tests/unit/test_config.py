@@ -59,9 +59,9 @@ def test_the_five_required_options_are_enough_and_everything_else_has_its_defaul
     assert (config.source.max_bytes, config.source.document_max_bytes) == (256 << 20, 8 << 20)
     assert (config.source.ca_file, config.source.insecure_hosts) == (None, ())
     assert config.egress.allowed_networks == ()
-    assert config.egress.denied_networks == tuple(
-        map(ip_network, ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200"))
-    )
+    assert {ip_network("169.254.169.254"), ip_network("fd00:ec2::254")} < set(config.egress.denied_networks)
+    assert "metadata.google.internal" in config.egress.denied_hosts
+    assert (config.egress.allowed_hosts, config.egress.allowed_ports) == ((), ())
     assert config.spool.path == Path("/storage")
     assert (config.spool.max_bytes, config.spool.min_free_bytes) == (None, 64 << 20)
     assert config.spool.known_id_retention_h == 168
@@ -396,6 +396,47 @@ def test_a_network_that_is_none_is_a_fault(text: str) -> None:
     assert fault.startswith(f"SOURCE_DENIED_NETWORKS is {text!r} ")
 
 
+def test_hosts_of_the_egress_policy_are_in_the_form_in_which_they_are_compared() -> None:
+    egress = config_of(
+        SOURCE_ALLOWED_HOSTS="*.Example.COM, bücher.example ,10.1,*.example.com.", SOURCE_DENIED_HOSTS="none"
+    ).egress
+    assert egress.allowed_hosts == ("*.example.com", "xn--bcher-kva.example", "10.0.0.1")
+    assert egress.denied_hosts == ()
+    assert config_of(SOURCE_ALLOWED_HOSTS="any").egress.allowed_hosts == ()
+
+
+def test_ports_are_numbers_and_ranges() -> None:
+    assert config_of(SOURCE_ALLOWED_PORTS="443, 8000-8999").egress.allowed_ports == ((443, 443), (8000, 8999))
+    assert config_of(SOURCE_ALLOWED_PORTS="any").egress.allowed_ports == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SOURCE_ALLOWED_HOSTS", "none"),
+        ("SOURCE_ALLOWED_HOSTS", "any, example.com"),
+        ("SOURCE_ALLOWED_HOSTS", "*"),
+        ("SOURCE_ALLOWED_HOSTS", "example.com:443"),
+        ("SOURCE_ALLOWED_HOSTS", "10.0.0.0/8"),
+        ("SOURCE_DENIED_HOSTS", "any"),
+        ("SOURCE_DENIED_HOSTS", "http://example.com"),
+        ("SOURCE_ALLOWED_NETWORKS", "none"),
+        ("SOURCE_ALLOWED_PORTS", "none"),
+        ("SOURCE_ALLOWED_PORTS", "0"),
+        ("SOURCE_ALLOWED_PORTS", "90-80"),
+        ("SOURCE_ALLOWED_PORTS", "80-65536"),
+        ("SOURCE_ALLOWED_PORTS", "https"),
+        # A list of what is allowed that came out empty must not allow everything.
+        ("SOURCE_ALLOWED_HOSTS", " , "),
+        ("SOURCE_ALLOWED_NETWORKS", ","),
+        ("SOURCE_ALLOWED_PORTS", ","),
+    ],
+)
+def test_an_entry_of_the_egress_policy_that_cannot_be_meant_is_a_fault(name: str, text: str) -> None:
+    (fault,) = faults_of({**MINIMUM, name: text})
+    assert fault.startswith(f"{name} is {text!r} (")
+
+
 def test_hosts_with_unverified_certificates_are_named_one_by_one() -> None:
     assert config_of(
         TLS_INSECURE_HOSTS="Zabbix.test, 10.0.0.1:8443,zabbix.test,[fd00::1]:443"
@@ -484,3 +525,23 @@ def test_variables_named_like_fields_are_not_options() -> None:
 def test_every_option_has_one_name() -> None:
     names = [option.name for group in GROUPS.values() for option in options_of(group)]
     assert len(names) == len(set(names))
+
+
+def test_names_of_settings_may_be_left_out_where_a_file_is_all_there_is(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.touch()
+    without = {name: text for name, text in MINIMUM.items() if name != "EVENT_COLLECTION_SETTINGS_NAMES"}
+    options = {"SETTINGS_FILE": str(file), "SETTINGS_FILE_MODE": "only"}
+    config, _ = load_config({**without, **options})
+    assert config.collection.setting_names == ()
+    assert (config.local_settings.file, config.local_settings.is_only) == (file, True)
+    assert faults_of({**without, "SETTINGS_FILE": str(file)}) == (
+        "EVENT_COLLECTION_SETTINGS_NAMES is not set: give names separated by commas.",
+    )
+
+
+def test_a_file_that_is_all_there_is_must_be_given() -> None:
+    (fault,) = faults_of({**MINIMUM, "SETTINGS_FILE_MODE": "only"})
+    assert fault.startswith("SETTINGS_FILE_MODE is only, but SETTINGS_FILE is not set")
+    (fault,) = faults_of({**MINIMUM, "SETTINGS_FILE_MODE": "both"})
+    assert fault.endswith("give merge or only.")

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -285,6 +285,23 @@ def test_labels_replace_fields_of_the_source_and_come_after_its_own() -> None:
         "_exastro_fetched_time",
         "_exastro_end_time",
     ]
+
+
+def test_without_a_setting_id_the_label_is_left_to_the_workspace_and_the_source_gives_none() -> None:
+    rules = ExtractionRules.for_setting(a_setting(None, LIST, "id"))
+    body = json.dumps([{"id": "7", "_exastro_event_collection_settings_id": "forged"}, "no object"]).encode()
+    labels = replace(LABELS, setting_id="")
+    slices = extract_events(
+        body,
+        rules,
+        labels,
+        first_serial=SERIAL,
+        is_new=lambda _event_id: True,
+        whole_document_max_bytes=1 << 20,
+    )
+    events = [json.loads(event) for some in slices for event in some.events]
+    assert len(events) == 2
+    assert not any("_exastro_event_collection_settings_id" in event for event in events)
 
 
 def test_a_message_id_does_not_stand_in_for_the_event_id() -> None:
