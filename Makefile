@@ -64,7 +64,10 @@ sbom: ## write what the image holds to dist/sbom.cdx.json, in CycloneDX
 test-docker: $(READY) ## build the image and test it in a Docker engine, its own one as root
 	$(BIN)/pytest -m docker tests/docker -rs --durations=5
 
+test-cluster: $(READY) ## tell the story of replicas on the cluster of KUBECONFIG (IMAGE=…, STORAGE_CLASS=…)
+	$(BIN)/pytest -m cluster tests/cluster -rs
+
 clean: ## remove what the targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup demo test test-long test-docker image sbom format format-check lint types layers docs bench clean
+.PHONY: help setup demo test test-long test-docker test-cluster image sbom format format-check lint types layers docs bench clean
