@@ -25,7 +25,7 @@ test: $(READY) format-check lint types layers ## check format, lint, types and l
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test-long: $(READY) ## run what takes minutes: kills, power cuts (as root, see tests/long), random stories
-	@echo 'long: 200 kills, 100 power cuts (POWER_CUTS), 10000 random stories (STORIES), queues against their model'
+	@echo 'long: 200 kills, 100 power cuts (POWER_CUTS), 10000 random stories (STORIES), queues against their model, 100 disturbances of replicas for each engine (DISTURBANCES)'
 	$(BIN)/pytest -m long --durations=0 --durations-min=1
 
 format: $(READY) ## format the code

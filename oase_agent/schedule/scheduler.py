@@ -133,7 +133,9 @@ class Scheduler:
         except asyncio.CancelledError:
             pass  # Cut at a stop: the job ends here, and the library would report it as failed, with a traceback.
         finally:
-            del self._running[name]
+            # Unless the setting was let go and taken again before this cut collection ended.
+            if self._running.get(name) is task:
+                del self._running[name]
 
     def _skipped(self, event: JobExecutionEvent) -> None:
         self._telemetry.collection_skipped(event.job_id)

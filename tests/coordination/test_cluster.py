@@ -115,6 +115,8 @@ async def test_what_is_created_while_a_list_is_under_way_is_not_gone_when_it_com
 ) -> None:
     first = await neighbourhood.joined("pod-1")
     neighbourhood.server.weather("pod-1").late_lists_s = 1.0
+    # Else the watch after the list would tell at once what the list did not.
+    neighbourhood.server.weather("pod-1").is_silent = True
     before = neighbourhood.server.requests["pod-1", "LIST"]
     neighbourhood.server.end_watches()
 

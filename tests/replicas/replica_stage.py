@@ -42,8 +42,10 @@ class Replica:
             await self._over.wait()
 
     async def started(self) -> "Replica":
-        """Return when its process runs."""
-        while not self._started.done() and not self._life.done():
+        """Return when its process runs. Raises why it could not be started."""
+        while not self._started.done():
+            if self._life.done():
+                await self._life
             await asyncio.sleep(0.01)
         return self
 
@@ -135,8 +137,9 @@ class ReplicaStage:
         }
         replica = Replica(token, environment)
         self._stack.push_async_callback(replica.close)
+        await replica.started()
         self.replicas.append(replica)
-        return await replica.started()
+        return replica
 
     def _in_a_pod(self, token: str) -> dict[str, str]:
         account = self._directory / f"account-{token}"
