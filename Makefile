@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Many tests wait for processes and servers more than they compute: four are quicker than one for each of two cores.
+PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
 
@@ -22,7 +24,7 @@ demo: $(READY) ## run the agent against simulators for about 20 seconds
 	$(BIN)/oase-agent demo
 
 test: $(READY) format-check lint types layers ## check format, lint, types and layers, then run every quick test
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(BIN)/pytest --numprocesses=$(PROCESSES) --dist=worksteal
 
 test-long: $(READY) ## run what takes minutes: kills, power cuts (as root, see tests/long), random stories
 	@echo 'long: 200 kills, 100 power cuts (POWER_CUTS), 10000 random stories (STORIES), queues against their model, 100 disturbances of replicas for each engine (DISTURBANCES)'
